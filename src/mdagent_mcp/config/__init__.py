@@ -1,0 +1,1 @@
+"""Settings: models, loading with origins, keys."""

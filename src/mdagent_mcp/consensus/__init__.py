@@ -1,0 +1,1 @@
+"""The likely price and how sure: fusion, validation, grading, explanation. Pure."""

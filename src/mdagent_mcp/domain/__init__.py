@@ -1,0 +1,1 @@
+"""The nouns of market data: frozen, standard library only."""

@@ -1,0 +1,360 @@
+"""What a vendor is: a declaration the engine can read, with pure functions to build requests and read replies.
+
+The rule of this module: a vendor file does no I/O, never sees a key, and never decides when or whether it is asked.
+The key is placed by the transport where `Key` says; the reply comes back as a `Reply` with its receive time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from mdagent_mcp.domain.failures import FailureKind, Outcome, SourceError
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
+from mdagent_mcp.domain.prices import Adjustment, History, Interval, Quote
+
+QueryT = TypeVar("QueryT")
+AnswerT = TypeVar("AnswerT")
+
+API: Final = "api"
+"""The name of a vendor's main host."""
+
+
+class Endpoint(StrEnum):
+    """The kinds of call a vendor may offer."""
+
+    QUOTE = "quote"
+    QUOTES = "quotes"
+    """Several symbols in one call."""
+    HISTORY = "history"
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteQuery:
+    """Ask for the current price of one instrument, or of several where the endpoint is a batch.
+
+    Attributes:
+        instruments: what is asked, in order.
+        now: the instant of asking, UTC.
+    """
+
+    instruments: tuple[Instrument, ...]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Ask for bars.
+
+    Attributes:
+        instrument: what is asked.
+        interval: bar length.
+        first: first trading date wanted.
+        last: last trading date wanted, included.
+        adjustment: the basis wanted.
+        extended_hours: whether pre- and post-market bars are wanted (intraday only).
+        now: the instant of asking, UTC.
+    """
+
+    instrument: Instrument
+    interval: Interval
+    first: date
+    last: date
+    adjustment: Adjustment
+    extended_hours: bool
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A GET to be sent, without key and without host.
+
+    Attributes:
+        path: absolute path on the host, already percent-encoded where a symbol needs it.
+        query: parameters in order, not yet encoded.
+        headers: headers beyond the vendor's own.
+        host: which of the vendor's hosts.
+    """
+
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    host: str = API
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back.
+
+    Attributes:
+        status: HTTP status.
+        headers: names in lower case.
+        body: the bytes, decompressed.
+        received_at: when the last byte had arrived, UTC.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedUrl:
+    """The URL of a recorded exchange, for finding out what was asked.
+
+    Attributes:
+        path: the path as sent.
+        query: first value of each parameter.
+        instrument: what the person names where the URL does not.
+        received_at: when the reply was received.
+    """
+
+    path: str
+    query: Mapping[str, str]
+    instrument: Instrument | None
+    received_at: datetime
+
+
+QuoteReading = Mapping[str, Outcome[tuple[Quote, ...]]]
+"""Every asked canonical symbol with its quotes (an extended-hours print and a regular close are two) or its reason."""
+
+
+@dataclass(frozen=True)
+class Offer(Generic[QueryT, AnswerT]):
+    """One kind of call a vendor offers.
+
+    Attributes:
+        endpoint: which kind.
+        refuses: why a query cannot be served at all (the reason), None when it can; decided without a call.
+        build: the requests that may answer, best first; the next is sent only when one says UNKNOWN_SYMBOL.
+        parse: reads a reply that passed the error rules. Raises only `SourceError`.
+        recognise: the query behind a recorded URL; None when it is not this endpoint's. Raises `SourceError`
+            (BAD_REQUEST) when it is, but the symbol must be named.
+        max_batch: symbols one call may carry.
+    """
+
+    endpoint: Endpoint
+    refuses: Callable[[QueryT], str | None]
+    build: Callable[[QueryT], tuple[Request, ...]]
+    parse: Callable[[QueryT, Reply], AnswerT]
+    recognise: Callable[[RecordedUrl], QueryT | None]
+    max_batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a vendor wants its key.
+
+    Attributes:
+        environment: names under which the vendors' own clients look for it, first match wins.
+        place: in a header (preferred: it stays out of URLs) or in the query.
+        name: of the header or parameter.
+        prefix: put before the key, such as `Bearer `.
+        signup_url: where a person gets one.
+    """
+
+    environment: tuple[str, ...]
+    place: Literal["header", "query"]
+    name: str
+    prefix: str = ""
+    signup_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """At most `limit` calls in any window of `window_s` seconds.
+
+    Attributes:
+        limit: calls (or credits).
+        window_s: seconds.
+        name: for people, such as `minute`.
+    """
+
+    limit: int
+    window_s: float
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.limit < 1 or self.window_s <= 0:
+            raise ValueError(f"a quota needs a positive limit and window, got {self.limit} in {self.window_s} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a key may do.
+
+    Attributes:
+        quotas: all of them hold at once.
+        declared_delay_s: how late its prices are by contract; 0 for real time.
+        cost_per_call: in the routing's own unit: 0 is free, 1 is a scarce call.
+        excluded: endpoints that this plan does not include.
+    """
+
+    quotas: tuple[Quota, ...] = ()
+    declared_delay_s: float = 0.0
+    cost_per_call: float = 0.0
+    excluded: frozenset[Endpoint] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRule:
+    """A row of a vendor's error table: a reply that matches all that is given means `kind`.
+
+    Attributes:
+        kind: the failure it means.
+        status: HTTP status; None for any.
+        contains: bytes the body contains, compared without case; None for any.
+        retry_after_s: how long to wait when the vendor does not say; None for unknown.
+    """
+
+    kind: FailureKind
+    status: int | None = None
+    contains: bytes | None = None
+    retry_after_s: float | None = None
+
+    def matches(self, reply: Reply) -> bool:
+        """Whether this row speaks of the reply."""
+        if self.status is not None and self.status != reply.status:
+            return False
+        return self.contains is None or self.contains.lower() in reply.body.lower()
+
+
+@dataclass(frozen=True)
+class SessionToken:
+    """A short-lived token that some endpoints need beside cookies (Yahoo's crumb).
+
+    Attributes:
+        endpoints: which calls need it.
+        warm_up: sent first for its cookies; its reply is ignored.
+        fetch: gets the token.
+        parse: reads it. Raises `SourceError`; a token that fails here is never kept.
+        parameter: query parameter that carries it.
+    """
+
+    endpoints: frozenset[Endpoint]
+    warm_up: Request
+    fetch: Request
+    parse: Callable[[Reply], str]
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """A service that exists no more.
+
+    Attributes:
+        since: its last day.
+        reason: what happened.
+        successors: source ids that take its place.
+    """
+
+    since: date
+    reason: str
+    successors: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vendor:
+    """The declaration of one vendor.
+
+    Attributes:
+        id: source id of the public contract.
+        title: its name for people.
+        docs_url: where its API is described, or by whom it was found out.
+        terms: one sentence on what its terms allow.
+        hosts: base URLs by host name; `api` must be there. A configured base URL replaces all of them.
+        quote: one symbol.
+        quotes: several symbols in one call, where it has that.
+        history: bars, where it has them.
+        errors: its error table, tried in order before the general meaning of HTTP statuses.
+        plans: by name; the first is the default and is also called `free`.
+        key: None when it needs none.
+        headers: sent with every request.
+        token: a session token some endpoints need.
+        upstream_groups: whose data it passes on, by asset class; its own id where nothing is said. Sources of one
+            group are one voice.
+        timeout_s: default time limit of one call.
+        rest_after_throttle_s: how long it rests after refusing us, when it does not say.
+        weight: static trust of routing, 0 to 1, before anything is learned.
+        retirement: set when the service no longer exists.
+    """
+
+    id: str
+    title: str
+    docs_url: str
+    terms: str
+    hosts: Mapping[str, str]
+    quote: Offer[QuoteQuery, QuoteReading]
+    quotes: Offer[QuoteQuery, QuoteReading] | None = None
+    history: Offer[HistoryQuery, History] | None = None
+    errors: tuple[ErrorRule, ...] = ()
+    plans: Mapping[str, Plan] = field(default_factory=lambda: MappingProxyType({"free": Plan()}))
+    key: Key | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    token: SessionToken | None = None
+    upstream_groups: Mapping[AssetClass, str] = field(default_factory=dict)
+    timeout_s: float = 4.0
+    rest_after_throttle_s: float = 60.0
+    weight: float = 0.8
+    retirement: Retirement | None = None
+
+    def group_of(self, instrument: Instrument) -> str:
+        """Whose data this vendor passes on for `instrument`."""
+        return self.upstream_groups.get(instrument.asset_class, self.id)
+
+    @property
+    def offers(self) -> tuple[Offer[Any, Any], ...]:
+        """Everything it offers."""
+        return tuple(o for o in (self.quote, self.quotes, self.history) if o is not None)
+
+    @property
+    def default_plan(self) -> Plan:
+        """The plan of a key nothing is said about."""
+        return next(iter(self.plans.values()))
+
+
+STATUS_KINDS: Final[Mapping[int, FailureKind]] = MappingProxyType(
+    {
+        400: FailureKind.BAD_REQUEST,
+        401: FailureKind.UNAUTHORIZED,
+        402: FailureKind.QUOTA_EXHAUSTED,
+        403: FailureKind.NOT_ENTITLED,
+        404: FailureKind.UNKNOWN_SYMBOL,
+        408: FailureKind.TIMEOUT,
+        414: FailureKind.BAD_REQUEST,
+        429: FailureKind.THROTTLED,
+        504: FailureKind.TIMEOUT,
+    }
+)
+"""What an HTTP status means when the vendor's own table says nothing."""
+
+
+def refuse_errors(vendor: Vendor, reply: Reply) -> None:
+    """Raise what the vendor's error table, or else the HTTP status, says about the reply; return when it is good.
+
+    Raises:
+        SourceError: with the wait the vendor asks for (`Retry-After` in seconds) where there is one.
+    """
+    for rule in vendor.errors:
+        if rule.matches(reply):
+            raise SourceError(rule.kind, _describe(reply), _retry_after(reply) or rule.retry_after_s)
+    if reply.status < 300:
+        return
+    kind = STATUS_KINDS.get(reply.status, FailureKind.SOURCE_ERROR)
+    rest = vendor.rest_after_throttle_s if kind is FailureKind.THROTTLED else None
+    raise SourceError(kind, _describe(reply), _retry_after(reply) or rest)
+
+
+def _describe(reply: Reply) -> str:
+    text = reply.body[:200].decode("utf-8", "replace").strip()
+    return f"HTTP {reply.status}: {text}" if text else f"HTTP {reply.status} with an empty body"
+
+
+def _retry_after(reply: Reply) -> float | None:
+    text = reply.headers.get("retry-after", "").strip()
+    return float(text) if text.isdigit() and len(text) < 7 else None

@@ -1,0 +1,1 @@
+"""The story of an answer: cache, plan, ask, agree, grade, remember."""

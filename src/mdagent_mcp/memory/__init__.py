@@ -1,0 +1,1 @@
+"""What was learned, kept in SQLite and viewed as a graph."""

@@ -1,0 +1,1 @@
+"""Listeners to the events of the lower layers."""

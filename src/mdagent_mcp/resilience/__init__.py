@@ -1,0 +1,1 @@
+"""Policies as arithmetic: (state, now, signal) -> (state, decision)."""

@@ -1,0 +1,1 @@
+"""A loopback HTTP server that speaks the vendors' wire formats over one simulated market."""
