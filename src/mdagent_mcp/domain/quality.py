@@ -129,3 +129,52 @@ class Assessment:
     dimensions: Mapping[Dimension, float]
     limited_by: Limit
     findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionScore:
+    """The score of one dimension with its reason.
+
+    Attributes:
+        score: 0 to 100 on the rubric's scale.
+        because: why it is not higher, with numbers; empty when nothing limits it.
+        raises_to: what would raise it; empty when nothing would.
+    """
+
+    score: float
+    because: str = ""
+    raises_to: str = ""
+
+
+MAX_PENALTY: Final = 5.0
+"""Points that the other dimensions may take off within the letter of the weakest one."""
+
+
+def assess(dimensions: Mapping[Dimension, DimensionScore], findings: tuple[Finding, ...]) -> Assessment:
+    """Grade by the weakest dimension.
+
+    A failed finding's `cap` bounds its dimension first. With `low` the weakest dimension, the score is
+    `max(floor(letter of low), low - min(5, mean(100 - d) / 10))`: the others may take points off, never a letter, and
+    no strong dimension buys back a weak one.
+    """
+    capped = {d: _capped(d, score, findings) for d, score in dimensions.items()}
+    weakest = min(capped, key=lambda d: (capped[d].score, list(Dimension).index(d)))
+    low = capped[weakest].score
+    penalty = min(MAX_PENALTY, sum(100.0 - s.score for s in capped.values()) / len(capped) / 10.0)
+    floor = next(bound for bound, _ in GRADE_FLOORS if low >= bound)
+    score = round(max(floor, low - penalty), 1)
+    return Assessment(
+        grade_of(low),
+        score,
+        {d: round(s.score, 1) for d, s in capped.items()},
+        Limit(weakest, round(low, 1), capped[weakest].because, capped[weakest].raises_to),
+        findings,
+    )
+
+
+def _capped(dimension: Dimension, score: DimensionScore, findings: tuple[Finding, ...]) -> DimensionScore:
+    failed = [f for f in findings if f.dimension is dimension and f.verdict is Verdict.FAILED and f.cap is not None]
+    worst = min(failed, key=lambda f: f.cap if f.cap is not None else 100.0, default=None)
+    if worst is None or worst.cap is None or worst.cap >= score.score:
+        return score
+    return DimensionScore(worst.cap, worst.detail, f"a value that passes the check {worst.rule}")

@@ -1,0 +1,46 @@
+"""What every surface (MCP tools, terminal, resources) asks of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol
+
+from mdagent_mcp.domain.answers import HistoryAnswer, Overall, QuoteAnswer, QuotesAnswer, SourceStatus, SymbolFailure
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
+
+Progress = Callable[[int, int, str], Awaitable[None]]
+"""Told while long work goes on: how much is done, of how much, and a short word on what."""
+
+AnswerKind = Literal["quote", "history"]
+
+
+class MarketData(Protocol):
+    """The engine as its surfaces see it. Every method answers within its deadline whatever the sources do."""
+
+    @property
+    def source_ids(self) -> tuple[str, ...]:
+        """The ids of all sources, in listing order."""
+        ...
+
+    async def quotes(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
+        """Current prices; what could not be answered is among the failures."""
+        ...
+
+    async def history(
+        self, question: HistoryQuestion, progress: Progress | None = None
+    ) -> HistoryAnswer | SymbolFailure:
+        """Bars of one instrument, or why there are none."""
+        ...
+
+    async def source_status(self, source: str | None = None) -> tuple[tuple[SourceStatus, ...], Overall]:
+        """What the sources are doing: all of them, or the one named (which must be one of `source_ids`)."""
+        ...
+
+    async def explain_evidence(self, evidence_id: str) -> QuoteAnswer | HistoryAnswer | None:
+        """The kept answer behind an evidence id, also from before a restart; None when it is not kept."""
+        ...
+
+    async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
+        """The latest kept answer of this kind about an instrument; None when there is none."""
+        ...
