@@ -24,6 +24,19 @@ API: Final = "api"
 """The name of a vendor's main host."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[AnswerT]):
+    """What asking a source came to.
+
+    Attributes:
+        answer: per symbol, or for a series.
+        calls: HTTP requests it took.
+    """
+
+    answer: AnswerT
+    calls: int
+
+
 class Endpoint(StrEnum):
     """The kinds of call a vendor may offer."""
 

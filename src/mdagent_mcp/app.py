@@ -1,0 +1,130 @@
+"""The composition root: builds everything from the settings and yields the engine; everything ends with it."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from mdagent_mcp.config.settings import QuotaSettings, Settings, SourceSettings
+from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.vendor import Plan, Quota, Vendor
+from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.engine.parts import EngineParts, FreshnessOptions
+from mdagent_mcp.engine.service import Engine, Reporting
+from mdagent_mcp.engine.status import source_status
+from mdagent_mcp.memory.store import MemoryOptions, open_memory
+from mdagent_mcp.monitoring.bus import EventBus
+from mdagent_mcp.monitoring.counters import AnswerCounters
+from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets
+from mdagent_mcp.transport.source import Source, SourceOptions
+from mdagent_mcp.vendors.registry import VENDORS
+
+APPLICATION: Final = "mdagent-mcp"
+DATABASE: Final = "memory.sqlite3"
+
+
+def default_data_directory() -> Path:
+    """Where the platform keeps a user's data."""
+    from platformdirs import user_data_path  # noqa: PLC0415 - only when nothing else is said
+
+    return user_data_path(APPLICATION, appauthor=False)
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings,
+    *,
+    clock: Clock,
+    data_dir: Path | None,
+    open_transport: OpenTransport | None = None,
+    rng: random.Random | None = None,
+) -> AsyncIterator[Engine]:
+    """The engine, ready to be asked, and taken down on leaving.
+
+    Args:
+        settings: validated.
+        clock: time.
+        data_dir: where memory is kept; None keeps it in RAM only.
+        open_transport: the vendors' web; None for the real one.
+        rng: chance; None for one seeded by the operating system.
+    """
+    chance = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, nothing secret
+    bus = EventBus()
+    async with AsyncExitStack() as stack:
+        path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
+        memory = await stack.enter_async_context(open_memory(path, clock, _memory_options(settings)))
+        counters = AnswerCounters()
+        bus.listen(memory.listen)
+        bus.listen(counters)
+        sources: dict[str, Source] = {}
+        for vendor in VENDORS:
+            client = _client(vendor, settings, clock, open_transport)
+            options = _source_options(vendor, settings.source(vendor.id), settings)
+            sources[vendor.id] = Source(vendor, options, client, clock=clock, emit=bus.emit, rng=chance)
+            stack.push_async_callback(sources[vendor.id].aclose)
+        # Entered last, so that background work has ended before what it uses is closed.
+        background = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(background.cancel_scope.cancel)
+        parts = EngineParts(
+            sources=sources,
+            clock=clock,
+            memory=memory,
+            emit=bus.emit,
+            spawn=background.start_soon,
+            rng=chance,
+            collection=_collection_options(settings),
+            freshness=_freshness_options(settings),
+        )
+        reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
+        yield Engine(parts, reporting)
+
+
+def _client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport | None) -> VendorClient:
+    chosen = settings.source(vendor.id)
+    key = chosen.api_key.get_secret_value() if chosen.api_key is not None else None
+    return VendorClient(vendor, host_sets(vendor, chosen.urls), key, clock, web)
+
+
+def _source_options(vendor: Vendor, chosen: SourceSettings, settings: Settings) -> SourceOptions:
+    plan = _plan(vendor.plans, chosen.plan)
+    return SourceOptions(
+        enabled=chosen.enabled,
+        timeout_s=chosen.timeout_s or min(vendor.timeout_s, settings.engine.source_timeout_s),
+        quotas=plan.quotas if chosen.quotas is None else tuple(map(_quota, chosen.quotas)),
+        declared_delay_s=plan.declared_delay_s,
+        cost_per_call=plan.cost_per_call if chosen.cost_per_call is None else chosen.cost_per_call,
+        excluded=plan.excluded,
+        upstream_group=chosen.upstream_group,
+    )
+
+
+def _plan(plans: Mapping[str, Plan], name: str) -> Plan:
+    """The plan of that name; `free` is every vendor's first one."""
+    return plans.get(name) or next(iter(plans.values()))
+
+
+def _quota(chosen: QuotaSettings) -> Quota:
+    return Quota(chosen.limit, chosen.window_s, f"{chosen.window_s:g} s")
+
+
+def _collection_options(settings: Settings) -> CollectionOptions:
+    engine = settings.engine
+    return CollectionOptions(engine.deadline_s, engine.patience_s, engine.hedge_after_s, engine.first_wave)
+
+
+def _freshness_options(settings: Settings) -> FreshnessOptions:
+    cache = settings.cache
+    return FreshnessOptions(cache.open_market_s, cache.closed_market_s, cache.history_s, cache.entries)
+
+
+def _memory_options(settings: Settings) -> MemoryOptions:
+    memory = settings.memory
+    return MemoryOptions(
+        quotes_kept=memory.quotes_kept, histories_kept=memory.histories_kept, days_kept=memory.days_kept
+    )

@@ -1,0 +1,123 @@
+"""Every setting, its unit, its default and what is refused. Loading and overlaying stand in `loading`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from mdagent_mcp.domain.vendor import Vendor
+from mdagent_mcp.vendors.registry import VENDORS
+
+_VENDORS: Final[Mapping[str, Vendor]] = {vendor.id: vendor for vendor in VENDORS}
+SOURCE_IDS: Final = tuple(_VENDORS)
+
+
+def _http_url(text: str) -> str:
+    split = urlsplit(text)
+    if split.scheme not in {"http", "https"} or not split.hostname:
+        raise ValueError("should be an http:// or https:// URL with a host")
+    if split.username or split.password or split.query or split.fragment:
+        raise ValueError("should be a bare base URL, without user, query or fragment; keys belong into api_key")
+    return text.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class QuotaSettings(_Section):
+    """At most `limit` calls in any `window_s` seconds."""
+
+    limit: int = Field(ge=1, description="calls per window")
+    window_s: float = Field(gt=0, description="seconds")
+
+
+class SourceSettings(_Section):
+    """One source."""
+
+    enabled: bool = Field(default=True, description="whether it is ever asked")
+    api_key: SecretStr | None = Field(None, description="the vendor's key")
+    base_url: BaseUrl | None = Field(None, description="replaces the vendor's own hosts")
+    base_urls: tuple[BaseUrl, ...] = Field((), description="several of them, tried in order when one cannot be reached")
+    timeout_s: float | None = Field(None, gt=0, le=60, description="time limit of one call, seconds")
+    plan: str = Field("free", description="the vendor's name of the key's plan; fills quotas, delay and cost")
+    quotas: tuple[QuotaSettings, ...] | None = Field(None, description="replaces the plan's quotas")
+    cost_per_call: float | None = Field(None, ge=0, description="replaces the plan's cost; 0 is free, 1 a scarce call")
+    upstream_group: str | None = Field(None, min_length=1, max_length=40, description="whose data it passes on")
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The configured base URLs, `base_url` first."""
+        return (*((self.base_url,) if self.base_url else ()), *self.base_urls)
+
+
+class CacheSettings(_Section):
+    """How long answers are served again."""
+
+    open_market_s: float = Field(2.0, ge=0, le=3600, description="age a quote may have while its market trades")
+    closed_market_s: float = Field(60.0, ge=0, le=86_400, description="age a quote may have while its market is closed")
+    history_s: float = Field(60.0, ge=0, le=86_400, description="age a history may have")
+    entries: int = Field(5_000, ge=1, le=1_000_000, description="instruments kept")
+
+
+class MemorySettings(_Section):
+    """What is remembered."""
+
+    enabled: bool = Field(
+        default=True, description="keep evidence and outcomes on disk; without it only until the process ends"
+    )
+    quotes_kept: int = Field(20_000, ge=100, description="evidence records of quotes")
+    histories_kept: int = Field(500, ge=10, description="evidence records of histories")
+    days_kept: float = Field(30.0, gt=0, description="age at which evidence is forgotten, days")
+
+
+class EngineSettings(_Section):
+    """How long and how widely sources are asked."""
+
+    deadline_s: float = Field(10.0, gt=0, le=300, description="time budget of a tool call, seconds")
+    source_timeout_s: float = Field(4.0, gt=0, le=60, description="time limit of one call to a source, seconds")
+    patience_s: float = Field(
+        1.5, gt=0, description="after this a usable answer is given although sources are still silent"
+    )
+    hedge_after_s: float = Field(0.8, gt=0, description="after this without enough answers the next sources are asked")
+    first_wave: int = Field(3, ge=1, le=9, description="sources asked at once per symbol to begin with")
+
+
+class Settings(_Section):
+    """All settings."""
+
+    sources: Mapping[str, SourceSettings] = Field(default_factory=dict, description="by source id")
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    cache: CacheSettings = Field(default_factory=CacheSettings)
+    memory: MemorySettings = Field(default_factory=MemorySettings)
+    data_dir: Path | None = Field(
+        None, description="where memory.sqlite3 lies; None for the platform's user data directory"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="of the log on stderr")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known_plans(self) -> Self:
+        for source, settings in self.sources.items():
+            vendor = _VENDORS.get(source)
+            if vendor is not None and settings.plan != "free" and settings.plan not in vendor.plans:
+                names = ", ".join(dict.fromkeys(("free", *vendor.plans)))
+                raise ValueError(
+                    f"sources.{source}.plan: '{settings.plan[:40]}' is not a plan of {source}; use one of: {names}"
+                )
+        return self
+
+    def source(self, source: str) -> SourceSettings:
+        """The settings of a source, defaults where nothing is set."""
+        return self.sources.get(source) or SourceSettings()

@@ -1,0 +1,190 @@
+"""Asking sources in waves until every inquiry of a question is answered or nothing is left to ask.
+
+A wave asks the best few sources at once. The next wave starts when the last one has ended without reaching the wanted
+grade, or earlier when it is slow. An inquiry ends as soon as its grade is reached, when patience runs out with
+something presentable in hand, or when everybody has been asked. Sources that answer after that are still read: they
+have been paid for, and feed cache and memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.failures import Failure, FailureKind, Outcome
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.prices import Quote
+from mdagent_mcp.engine.inquiry import Inquiry
+from mdagent_mcp.engine.ports import AskedSource
+
+SMALLEST_WAIT_S: Final = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionOptions:
+    """How widely and how long sources are asked.
+
+    Attributes:
+        deadline_s: time budget of a question, seconds.
+        patience_s: after this a presentable answer is given although sources are silent.
+        hedge_after_s: after this without the wanted grade the next wave starts.
+        first_wave: sources asked at once to begin with.
+    """
+
+    deadline_s: float = 10.0
+    patience_s: float = 1.5
+    hedge_after_s: float = 0.8
+    first_wave: int = 3
+
+    def __post_init__(self) -> None:
+        if min(self.deadline_s, self.patience_s, self.hedge_after_s) <= 0 or self.first_wave < 1:
+            raise ValueError("deadline, patience and hedge delay must be positive, the first wave at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionHooks:
+    """What a collection needs from its owner.
+
+    Attributes:
+        order: whom to ask next about an inquiry, best first; those already asked are left out.
+        judge: brings `inquiry.judgement` up to date.
+        finished: told once when an inquiry ends, and again when a late answer changed its quotes.
+    """
+
+    order: Callable[[Inquiry], tuple[str, ...]]
+    judge: Callable[[Inquiry], None]
+    finished: Callable[[Inquiry], None]
+
+
+class Collection:
+    """Asks on behalf of several inquiries at once, so that one batch call can serve them all.
+
+    Attributes:
+        calls: HTTP requests made so far.
+    """
+
+    def __init__(
+        self,
+        inquiries: Sequence[Inquiry],
+        sources: Mapping[str, AskedSource],
+        clock: Clock,
+        options: CollectionOptions,
+        hooks: CollectionHooks,
+    ) -> None:
+        self.calls = 0
+        self._inquiries = tuple(inquiries)
+        self._sources = sources
+        self._clock = clock
+        self._options = options
+        self._hooks = hooks
+        self._started = clock.monotonic()
+        self._changed = anyio.Event()
+        self._scope = anyio.CancelScope()
+
+    def cancel_when_abandoned(self) -> None:
+        """Stop asking when nobody waits any more for any inquiry that is not answered yet."""
+        open_inquiries = [i for i in self._inquiries if not i.done.is_set()]
+        if open_inquiries and not any(i.waiters for i in open_inquiries):
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """Ask until every inquiry has ended and every call has come back."""
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as calls:
+                    await self._ask_in_waves(calls.start_soon)
+        finally:
+            for inquiry in self._inquiries:
+                self._end(inquiry)
+
+    async def _ask_in_waves(self, start: Callable[..., None]) -> None:
+        for inquiry in self._inquiries:
+            inquiry.wave_started = self._clock.monotonic()
+        self._dispatch({i: self._next_wave(i) for i in self._inquiries}, start)
+        while open_inquiries := [i for i in self._inquiries if not self._ended(i)]:
+            self._dispatch({i: self._next_wave(i) for i in open_inquiries if self._wants_more(i)}, start)
+            still_open = [i for i in open_inquiries if not self._ended(i)]
+            if still_open:
+                await self._wait_for_change(self._next_deadline(still_open))
+
+    def _ended(self, inquiry: Inquiry) -> bool:
+        if inquiry.done.is_set():
+            return True
+        elapsed = self._clock.monotonic() - self._started
+        exhausted = not inquiry.pending and not self._hooks.order(inquiry)
+        impatient = elapsed >= self._options.patience_s and inquiry.presentable and inquiry.key.min_grade is None
+        if inquiry.satisfied or exhausted or impatient or elapsed >= self._options.deadline_s:
+            self._end(inquiry)
+        return inquiry.done.is_set()
+
+    def _end(self, inquiry: Inquiry) -> None:
+        if not inquiry.done.is_set():
+            for source in inquiry.pending:
+                inquiry.failures[source] = Failure(source, FailureKind.TIMEOUT, "no answer before the deadline")
+            self._hooks.finished(inquiry)
+            inquiry.done.set()
+
+    def _wants_more(self, inquiry: Inquiry) -> bool:
+        waited = self._clock.monotonic() - inquiry.wave_started
+        return not inquiry.pending or waited >= self._options.hedge_after_s
+
+    def _next_wave(self, inquiry: Inquiry) -> tuple[str, ...]:
+        answered = {quote.source for quote in inquiry.quotes}
+        return self._hooks.order(inquiry)[: max(1, self._options.first_wave - len(answered))]
+
+    def _dispatch(self, waves: Mapping[Inquiry, tuple[str, ...]], start: Callable[..., None]) -> None:
+        """Start one task per source with all inquiries that ask it in this round."""
+        by_source: defaultdict[str, list[Inquiry]] = defaultdict(list)
+        for inquiry, wave in waves.items():
+            inquiry.wave_started = self._clock.monotonic()
+            for source in wave:
+                by_source[source].append(inquiry)
+                inquiry.asked.append(source)
+                inquiry.pending.add(source)
+        for source, asking in by_source.items():
+            start(self._ask, self._sources[source], tuple(asking))
+
+    async def _ask(self, source: AskedSource, inquiries: tuple[Inquiry, ...]) -> None:
+        name = source.vendor.id
+        budget = self._options.deadline_s - (self._clock.monotonic() - self._started)
+        instruments: tuple[Instrument, ...] = tuple(i.instrument for i in inquiries)
+        asked = await source.quotes(instruments, budget)
+        self.calls += asked.calls
+        missing = Failure(name, FailureKind.NO_DATA, "not in the reply")
+        for inquiry in inquiries:
+            self._take(inquiry, name, asked.answer.get(inquiry.instrument.symbol, missing))
+        self._changed.set()
+
+    def _take(self, inquiry: Inquiry, source: str, outcome: Outcome[tuple[Quote, ...]]) -> None:
+        inquiry.pending.discard(source)
+        if isinstance(outcome, Failure):
+            inquiry.failures[source] = outcome
+            return
+        inquiry.failures.pop(source, None)
+        inquiry.quotes.extend(outcome.value)
+        self._hooks.judge(inquiry)
+        if inquiry.done.is_set():
+            self._hooks.finished(inquiry)
+
+    def _next_deadline(self, inquiries: Iterable[Inquiry]) -> float:
+        now = self._clock.monotonic()
+        instants = [self._started + self._options.deadline_s]
+        for inquiry in inquiries:
+            if self._hooks.order(inquiry):
+                instants.append(inquiry.wave_started + self._options.hedge_after_s)
+            if inquiry.presentable and inquiry.key.min_grade is None:
+                instants.append(self._started + self._options.patience_s)
+        return max(SMALLEST_WAIT_S, min(instants) - now)
+
+    async def _wait_for_change(self, seconds: float) -> None:
+        try:
+            with self._clock.limit(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed = anyio.Event()

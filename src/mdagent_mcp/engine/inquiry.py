@@ -1,0 +1,75 @@
+"""One instrument being asked about: who was asked, who answered what, and whether that is enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import anyio
+
+from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.domain.answers import QuoteAnswer
+from mdagent_mcp.domain.failures import Failure
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.prices import Quote
+from mdagent_mcp.domain.quality import Grade, at_least
+
+
+@dataclass(frozen=True, slots=True)
+class InquiryKey:
+    """What makes two questions the same: equal keys share one inquiry and one cache entry.
+
+    Attributes:
+        symbol: canonical symbol.
+        sources: the only sources that may be asked, sorted; empty for all.
+        min_grade: the grade to keep asking for; None for the ordinary quorum.
+    """
+
+    symbol: str
+    sources: tuple[str, ...] = ()
+    min_grade: Grade | None = None
+
+
+@dataclass(eq=False)
+class Inquiry:
+    """The state of one question while sources are being asked.
+
+    Attributes:
+        key: what is asked.
+        instrument: about what.
+        quotes: what sources said so far.
+        failures: sources that had nothing, with the reason.
+        asked: every source asked so far, in order.
+        pending: those that have not answered yet.
+        judgement: what the quotes come to; None while none is usable.
+        answer: what the askers are given; None until done, and when there is none.
+        wave_started: monotonic instant of the last wave.
+        waiters: askers waiting for it.
+        done: set when the askers can be answered.
+    """
+
+    key: InquiryKey
+    instrument: Instrument
+    quotes: list[Quote] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    pending: set[str] = field(default_factory=set)
+    judgement: QuoteJudgement | None = None
+    answer: QuoteAnswer | None = None
+    wave_started: float = 0.0
+    waiters: int = 0
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def wanted(self) -> Grade:
+        """The grade that ends the asking."""
+        return self.key.min_grade or Grade.A
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether the wanted grade is reached."""
+        return self.judgement is not None and at_least(self.judgement.assessment.grade, self.wanted)
+
+    @property
+    def presentable(self) -> bool:
+        """Whether there is an answer one may give when patience runs out: C or better."""
+        return self.judgement is not None and at_least(self.judgement.assessment.grade, Grade.C)

@@ -1,0 +1,148 @@
+"""What the engine is built from, and what it reads off its sources before it plans."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from mdagent_mcp.consensus.context import GradingThresholds
+from mdagent_mcp.domain.answers import SourceState
+from mdagent_mcp.domain.calendar import MarketState, calendar_named
+from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.events import Emit
+from mdagent_mcp.domain.failures import Failure, FailureKind
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.engine.flight import Spawn
+from mdagent_mcp.engine.ports import AskedSource
+from mdagent_mcp.memory.store import Memory
+from mdagent_mcp.routing.planning import Candidate
+
+LEARNED_AFTER: Final = 50.0
+"""Outcomes after which learned reliability weighs as much as the static trust of a source."""
+
+STATE_FAILURES: Final[Mapping[SourceState, FailureKind]] = {
+    SourceState.OPEN: FailureKind.CIRCUIT_OPEN,
+    SourceState.THROTTLED: FailureKind.THROTTLED,
+    SourceState.EXHAUSTED: FailureKind.QUOTA_EXHAUSTED,
+    SourceState.NO_KEY: FailureKind.UNAUTHORIZED,
+    SourceState.RETIRED: FailureKind.RETIRED,
+}
+"""Why a source in this state is not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessOptions:
+    """How old a kept answer may be when the asker does not say, seconds.
+
+    Attributes:
+        open_market_s: for a quote while its market trades.
+        closed_market_s: for a quote while it does not.
+        history_s: for a history.
+        entries: answers kept.
+    """
+
+    open_market_s: float = 2.0
+    closed_market_s: float = 60.0
+    history_s: float = 60.0
+    entries: int = 5_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineParts:
+    """Everything the engine works with.
+
+    Attributes:
+        sources: by id, in listing order.
+        clock: time.
+        memory: what was learned and what was answered.
+        emit: where events go.
+        spawn: starts background work.
+        rng: chance, for evidence ids.
+        collection: how widely sources are asked.
+        freshness: how long answers are kept.
+        thresholds: of grading.
+    """
+
+    sources: Mapping[str, AskedSource]
+    clock: Clock
+    memory: Memory
+    emit: Emit
+    spawn: Spawn
+    rng: random.Random
+    collection: CollectionOptions = field(default_factory=CollectionOptions)
+    freshness: FreshnessOptions = field(default_factory=FreshnessOptions)
+    thresholds: GradingThresholds = field(default_factory=GradingThresholds)
+
+    def evidence_id(self, prefix: str) -> str:
+        """A new id under which an answer is kept: sortable by time, not guessable from the outside."""
+        return f"{prefix}-{self.clock.now():%Y%m%d%H%M%S}-{self.rng.getrandbits(48):012x}"
+
+    def trust(self, source: AskedSource) -> float:
+        """Static trust, moved towards the learned reliability as outcomes come in."""
+        static = source.vendor.weight
+        known = self.memory.source_knowledge(source.vendor.id)
+        if known is None or known.reliability is None:
+            return static
+        n = known.reliability.observations
+        return (n * known.reliability.estimate + LEARNED_AFTER * static) / (n + LEARNED_AFTER)
+
+    def candidate(self, source: AskedSource, instrument: Instrument) -> Candidate:
+        """What routing needs to know of a source."""
+        return Candidate(
+            source.vendor.id,
+            source.group_of(instrument),
+            self.trust(source),
+            source.cost_per_call,
+            source.declared_delay_s,
+            source.wait_s(),
+        )
+
+    def groups(self, instrument: Instrument) -> dict[str, str]:
+        """The upstream group of every source for an instrument."""
+        return {name: source.group_of(instrument) for name, source in self.sources.items()}
+
+    def trusts(self) -> dict[str, float]:
+        """The trust in every source."""
+        return {name: self.trust(source) for name, source in self.sources.items()}
+
+    def suggestions(self, instrument: Instrument) -> tuple[str, ...]:
+        """Sources that could help but have no key, with the name under which the key is looked for."""
+        return tuple(
+            f"{name} (set {source.vendor.key.environment[0]})"
+            for name, source in self.sources.items()
+            if source.state() is SourceState.NO_KEY
+            and source.vendor.key is not None
+            and source.refuses_quote(instrument) is None
+        )
+
+
+def allowed(sources: Mapping[str, AskedSource], only: Iterable[str]) -> dict[str, AskedSource]:
+    """The sources a question may ask."""
+    names = set(only)
+    return {name: source for name, source in sources.items() if not names or name in names}
+
+
+def not_asked(source: AskedSource, *, named: bool) -> Failure | None:
+    """Why a source is not asked in its present state; None when it can be, or when nobody needs to be told.
+
+    Args:
+        source: the source.
+        named: whether the asker named it, who then wants to know even about a missing key.
+    """
+    if source.is_askable:
+        return None
+    state = source.state()
+    kind = STATE_FAILURES.get(state, FailureKind.UNSUPPORTED)
+    if kind in {FailureKind.UNAUTHORIZED, FailureKind.RETIRED, FailureKind.UNSUPPORTED} and not named:
+        return None
+    wait = source.wait_s() or None
+    return Failure(source.vendor.id, kind, f"the source is {state.value.replace('_', ' ')}", wait)
+
+
+def is_live(instrument: Instrument, now: datetime) -> bool:
+    """Whether an instrument trades now, extended hours included; an unknown calendar counts as trading."""
+    return calendar_named(instrument.calendar).state_at(now) is not MarketState.CLOSED

@@ -1,0 +1,114 @@
+"""The engine behind every surface: quotes, histories, the state of the sources, explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mdagent_mcp.domain.answers import HistoryAnswer, Overall, QuoteAnswer, QuotesAnswer, SourceStatus, SymbolFailure
+from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.questions import HistoryQuestion, InvalidArgumentError, QuoteQuestion
+from mdagent_mcp.domain.service import AnswerKind, Progress
+from mdagent_mcp.engine.flight import WorkFailedError
+from mdagent_mcp.engine.history import HistoryEngine
+from mdagent_mcp.engine.parts import EngineParts
+from mdagent_mcp.engine.quotes import QuoteEngine
+from mdagent_mcp.engine.refusals import NOT_TO_ESTIMATE
+from mdagent_mcp.routing.planning import Candidate, request_shares
+
+
+class Totals(Protocol):
+    """Running totals over the answers of the last day."""
+
+    @property
+    def availability(self) -> float | None:
+        """Share of asked symbols that got an answer."""
+        ...
+
+    @property
+    def cache_hit_rate(self) -> float | None:
+        """Share of asked symbols answered from the cache."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Where `source_status` reads what the engine itself does not keep.
+
+    Attributes:
+        status: the status of one source, given its share of requests.
+        totals: of the last day.
+    """
+
+    status: Callable[[str, float], SourceStatus]
+    totals: Totals
+
+
+class Engine:
+    """Implements `domain.service.MarketData`."""
+
+    def __init__(self, parts: EngineParts, reporting: Reporting) -> None:
+        self._parts = parts
+        self._reporting = reporting
+        self._quotes = QuoteEngine(parts)
+        self._history = HistoryEngine(parts)
+
+    @property
+    def source_ids(self) -> tuple[str, ...]:
+        """The ids of all sources, in listing order."""
+        return tuple(self._parts.sources)
+
+    async def quotes(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
+        """Current prices; what could not be answered is among the failures."""
+        return await self._quotes.answer(question, progress)
+
+    async def history(
+        self, question: HistoryQuestion, progress: Progress | None = None
+    ) -> HistoryAnswer | SymbolFailure:
+        """Bars of one instrument, or why there are none."""
+        try:
+            return await self._history.answer(question, progress)
+        except WorkFailedError:
+            symbol = question.instrument.symbol
+            return SymbolFailure(
+                symbol,
+                FailureKind.SOURCE_ERROR,
+                f"{symbol}: the engine failed on this series; the log has the reason. {NOT_TO_ESTIMATE}",
+                "Report it with the log; other symbols are not affected.",
+                {},
+            )
+
+    async def source_status(self, source: str | None = None) -> tuple[tuple[SourceStatus, ...], Overall]:
+        """What the sources are doing.
+
+        Raises:
+            InvalidArgumentError: for a source that does not exist.
+        """
+        if source is not None and source not in self._parts.sources:
+            raise InvalidArgumentError("source", f"must be one of {', '.join(self._parts.sources)}")
+        shares = self._shares()
+        names = self.source_ids if source is None else (source,)
+        sessions, symbols, observations = self._parts.memory.totals()
+        totals = self._reporting.totals
+        return tuple(self._reporting.status(name, shares.get(name, 0.0)) for name in names), Overall(
+            totals.availability, totals.cache_hit_rate, sessions, symbols, observations, self._parts.memory.state
+        )
+
+    async def explain_evidence(self, evidence_id: str) -> QuoteAnswer | HistoryAnswer | None:
+        """The kept answer behind an evidence id, also from before a restart."""
+        return await self._parts.memory.evidence(evidence_id)
+
+    async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
+        """The latest kept answer of this kind about an instrument."""
+        return await self._parts.memory.latest(instrument.symbol, kind)
+
+    def _shares(self) -> dict[str, float]:
+        parts = self._parts
+        usable = [
+            Candidate(name, name, parts.trust(s), s.cost_per_call, s.declared_delay_s, s.wait_s())
+            for name, s in parts.sources.items()
+            if s.is_askable
+        ]
+        return request_shares(usable, live=True)

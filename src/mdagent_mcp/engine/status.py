@@ -1,0 +1,92 @@
+"""What `source_status` says of a source: its state and why, its circuits, its budget, and what was learned about it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from mdagent_mcp.domain.answers import BudgetView, SourceState, SourceStatus
+from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.instruments import parse_symbol
+from mdagent_mcp.memory.store import Memory
+from mdagent_mcp.transport.source import Source
+
+_LISTED_FOR: Final = parse_symbol("AAPL")
+"""The upstream group that is listed is the one for United States equities."""
+
+
+def source_status(source: Source, weight: float, memory: Memory, clock: Clock) -> SourceStatus:
+    """The status of one source.
+
+    Args:
+        source: which.
+        weight: the share of requests that routing would give it now.
+        memory: what was learned.
+        clock: now.
+    """
+    state = source.state()
+    known = memory.source_knowledge(source.vendor.id)
+    retry_in = _retry_in_s(source, state)
+    return SourceStatus(
+        source=source.vendor.id,
+        title=source.vendor.title,
+        state=state,
+        since=clock.now() - timedelta(seconds=source.breaker.since_s()),
+        reason=_reason(source, state),
+        upstream_group=source.group_of(_LISTED_FOR),
+        capabilities=_capabilities(source),
+        circuit=source.breaker.circuits(),
+        weight=weight,
+        cost_per_call=source.cost_per_call,
+        budget=_budget(source, clock),
+        next_retry_at=None if retry_in is None else clock.now() + timedelta(seconds=retry_in),
+        reliability=None if known is None else known.reliability,
+        latency_p50_ms=None if known is None else _ms(known.latency_p50_s),
+        latency_p95_ms=None if known is None else _ms(known.latency_p95_s),
+        last_success_at=None if known is None else known.last_success_at,
+        last_error=None if known is None else known.last_error or None,
+        successors=() if source.vendor.retirement is None else source.vendor.retirement.successors,
+    )
+
+
+def _retry_in_s(source: Source, state: SourceState) -> float | None:
+    if state is SourceState.OPEN:
+        return source.breaker.retry_in_s()
+    resting = source.limiter.resting()
+    return None if resting is None else resting[1]
+
+
+def _reason(source: Source, state: SourceState) -> str:
+    key = source.vendor.key
+    reasons = {
+        SourceState.LIVE: "answers, or was not asked yet",
+        SourceState.DEGRADED: "failed recently and is being tried with few calls",
+        SourceState.OPEN: "failed repeatedly and is being rested",
+        SourceState.THROTTLED: "asked us to slow down",
+        SourceState.EXHAUSTED: "its quota is spent",
+        SourceState.NO_KEY: f"set {key.environment[0]}; a key comes from {key.signup_url}" if key is not None else "",
+        SourceState.DISABLED: "disabled in the settings",
+        SourceState.RETIRED: source.vendor.retirement.reason if source.vendor.retirement is not None else "",
+    }
+    return reasons[state]
+
+
+def _capabilities(source: Source) -> tuple[str, ...]:
+    return tuple(str(o.endpoint) for o in source.vendor.offers if o.endpoint not in source.options.excluded)
+
+
+def _budget(source: Source, clock: Clock) -> tuple[BudgetView, ...]:
+    now, monotonic = clock.now(), clock.monotonic()
+    return tuple(
+        BudgetView(
+            view.quota.name,
+            view.quota.limit,
+            view.used,
+            None if view.resets_at is None else now + timedelta(seconds=view.resets_at - monotonic),
+        )
+        for view in source.limiter.usage()
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000.0, 1)

@@ -1,0 +1,207 @@
+"""Vendors' quotas kept exactly: no sliding window ever holds more than its limit.
+
+The rule of this module: pure arithmetic, `(log, quotas, now, weight) -> (log, admission)`. `now` is seconds on a scale
+that never goes back; who calls reads the clock and does the waiting. A token bucket as large as the limit would admit
+up to twice the limit within one window, so admissions are remembered instead. All quotas of a plan hold at once: a
+call is admitted by every one of them or charged to none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from mdagent_mcp.domain.vendor import Quota
+
+MAX_ENTRIES: Final = 1024
+"""Entries remembered per quota. A larger limit is remembered in slots of 1/1024 of its window, each dated by its last
+call, which errs on the vendor's side."""
+LONGEST_BLOCK_S: Final = 86_400.0
+"""A vendor's `Retry-After` is believed up to a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """Calls admitted at one instant, or in one slot of a large quota.
+
+    Attributes:
+        first: when the first of them was admitted, seconds.
+        last: when the last of them was.
+        weight: how many, in the quota's own unit.
+    """
+
+    first: float
+    last: float
+    weight: int
+
+
+_NOTHING: Final[Mapping[Quota, tuple[Spending, ...]]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLog:
+    """What was admitted, as far back as any window reaches.
+
+    Attributes:
+        spent: per quota, oldest first.
+        blocked_until: nothing is admitted before, because the vendor said so; seconds.
+        newest: the latest `now` that was seen.
+    """
+
+    spent: Mapping[Quota, tuple[Spending, ...]] = field(default_factory=lambda: _NOTHING)
+    blocked_until: float = 0.0
+    newest: float = 0.0
+
+
+EMPTY: Final = QuotaLog()
+"""Nothing admitted yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether a call may be sent.
+
+    Attributes:
+        allowed: it may, and has been charged.
+        wait_s: when not allowed, seconds until it would be if nothing else is admitted meanwhile; 0 when allowed; None
+            when it never would, because it costs more than a whole quota.
+        quota: the quota that holds it back longest; None when allowed or when the vendor asked us to rest.
+    """
+
+    allowed: bool
+    wait_s: float | None = 0.0
+    quota: Quota | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaUsage:
+    """How much of one quota is spent.
+
+    Attributes:
+        quota: which.
+        used: in its window now.
+        resets_at: when the next part of it becomes free, on the scale of `now`; None when none is used.
+    """
+
+    quota: Quota
+    used: int
+    resets_at: float | None
+
+
+def admit(
+    log: QuotaLog, quotas: Sequence[Quota], now: float, weight: int = 1, *, margin_s: float = 0.0
+) -> tuple[QuotaLog, Admission]:
+    """Charge a call to every quota if all of them have room for it, else to none.
+
+    Args:
+        log: what was admitted so far.
+        quotas: all that hold for the call. One that the log does not know yet (the plan was changed) starts from what
+            the longest known window remembers.
+        now: seconds; an earlier instant than one seen before counts as that one.
+        weight: what the call costs in the vendor's unit, at least 1.
+        margin_s: every window is held this much longer, for requests that reach the vendor at uneven pace.
+
+    Raises:
+        ValueError: when the weight is not positive or the margin negative.
+    """
+    if weight < 1 or margin_s < 0:
+        raise ValueError(f"a call costs at least 1 and a margin is not negative, got {weight} and {margin_s}")
+    now = max(now, log.newest)
+    current = {quota: _within(_known(log, quota), quota, now, margin_s) for quota in quotas}
+    refusal = _refusal(log, current, now, weight, margin_s)
+    if refusal is not None:
+        return QuotaLog(current, log.blocked_until, now), refusal
+    charged = {quota: _charged(entries, quota, now, weight) for quota, entries in current.items()}
+    return QuotaLog(charged, log.blocked_until, now), Admission(allowed=True)
+
+
+def peek(log: QuotaLog, quotas: Sequence[Quota], now: float, weight: int = 1, *, margin_s: float = 0.0) -> Admission:
+    """What `admit` would say, nothing charged."""
+    return admit(log, quotas, now, weight, margin_s=margin_s)[1]
+
+
+def block_until(log: QuotaLog, now: float, until: float) -> QuotaLog:
+    """Admit nothing before `until`, as a vendor's `Retry-After` asks; never shortens an earlier request to rest.
+
+    At most `LONGEST_BLOCK_S` from now are believed.
+
+    Raises:
+        ValueError: when an instant is not a finite number.
+    """
+    if not math.isfinite(now) or not math.isfinite(until):
+        raise ValueError(f"an instant is a finite number of seconds, got {now} and {until}")
+    return QuotaLog(log.spent, max(log.blocked_until, min(until, now + LONGEST_BLOCK_S)), log.newest)
+
+
+def usage(log: QuotaLog, quotas: Sequence[Quota], now: float, *, margin_s: float = 0.0) -> tuple[QuotaUsage, ...]:
+    """How much of each quota is spent, in their order."""
+    now = max(now, log.newest)
+    views = []
+    for quota in quotas:
+        entries = _within(_known(log, quota), quota, now, margin_s)
+        resets_at = _free_at(entries[0], quota, margin_s) if entries else None
+        views.append(QuotaUsage(quota, sum(entry.weight for entry in entries), resets_at))
+    return tuple(views)
+
+
+def seconds_until(instant: float, now: float) -> float:
+    """The wait after which `now + wait` is not before `instant`, whatever the rounding of floats does; 0 when past."""
+    if instant <= now:
+        return 0.0
+    wait = instant - now
+    return wait if now + wait >= instant else math.nextafter(instant, math.inf) - now
+
+
+def _known(log: QuotaLog, quota: Quota) -> tuple[Spending, ...]:
+    if quota in log.spent:
+        return log.spent[quota]
+    longest = max(log.spent, key=lambda known: known.window_s, default=None)
+    return () if longest is None else log.spent[longest]
+
+
+def _free_at(entry: Spending, quota: Quota, margin_s: float) -> float:
+    return entry.last + (quota.window_s + margin_s)
+
+
+def _within(entries: tuple[Spending, ...], quota: Quota, now: float, margin_s: float) -> tuple[Spending, ...]:
+    gone = 0
+    while gone < len(entries) and _free_at(entries[gone], quota, margin_s) <= now:
+        gone += 1
+    return entries[gone:]
+
+
+def _refusal(
+    log: QuotaLog, current: Mapping[Quota, tuple[Spending, ...]], now: float, weight: int, margin_s: float
+) -> Admission | None:
+    latest, held_by = log.blocked_until, None
+    for quota, entries in current.items():
+        if weight > quota.limit:
+            return Admission(allowed=False, wait_s=None, quota=quota)
+        free_at = _room_at(entries, quota, weight, margin_s)
+        if free_at is not None and free_at > latest:
+            latest, held_by = free_at, quota
+    if latest <= now:
+        return None
+    return Admission(allowed=False, wait_s=seconds_until(latest, now), quota=held_by)
+
+
+def _room_at(entries: tuple[Spending, ...], quota: Quota, weight: int, margin_s: float) -> float | None:
+    """When enough of the oldest calls will have left the window; None when there is room already."""
+    excess = sum(entry.weight for entry in entries) + weight - quota.limit
+    free_at = None
+    for entry in entries:
+        if excess <= 0:
+            break
+        excess -= entry.weight
+        free_at = _free_at(entry, quota, margin_s)
+    return free_at
+
+
+def _charged(entries: tuple[Spending, ...], quota: Quota, now: float, weight: int) -> tuple[Spending, ...]:
+    if entries and quota.limit > MAX_ENTRIES and now - entries[-1].first < quota.window_s / MAX_ENTRIES:
+        newest = entries[-1]
+        return (*entries[:-1], Spending(newest.first, now, newest.weight + weight))
+    return (*entries, Spending(now, now, weight))

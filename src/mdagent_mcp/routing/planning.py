@@ -1,0 +1,88 @@
+"""Whom to ask, in which order. Pure: what is known of the sources in, an order out.
+
+First version: static trust, cost and declared delay decide; learned reliability enters as `trust` when there is
+enough of it. Independent upstream groups come first, because a second voice of the same group corroborates nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+NEW_GROUP_BONUS: Final = 0.35
+"""Utility of an upstream group not yet asked: more than the trust that separates any two good sources."""
+DELAY_PENALTY: Final = 0.45
+"""A source that is declared to be late cannot vote on the current price of an open market."""
+COST_WEIGHT: Final = 0.5
+"""Utility lost per unit of cost (1 = a scarce call, such as 4 % of a day's quota)."""
+WAIT_WEIGHT: Final = 0.2
+"""Utility lost per second that the source's own limiter would make us wait."""
+LATE_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A source that could be asked for one instrument now.
+
+    Attributes:
+        source: source id.
+        upstream_group: whose data it passes on for this instrument.
+        trust: 0 to 1, static or learned.
+        cost_per_call: 0 is free, 1 a scarce call.
+        declared_delay_s: how late its prices are by contract.
+        wait_s: how long its limiter would make us wait.
+    """
+
+    source: str
+    upstream_group: str
+    trust: float
+    cost_per_call: float = 0.0
+    declared_delay_s: float = 0.0
+    wait_s: float = 0.0
+
+
+def utility(candidate: Candidate, *, live: bool) -> float:
+    """What asking a source is worth, in units of trust.
+
+    Args:
+        candidate: the source.
+        live: whether the market trades, so that delay matters.
+    """
+    late = DELAY_PENALTY if live and candidate.declared_delay_s > LATE_S else 0.0
+    return candidate.trust - late - COST_WEIGHT * candidate.cost_per_call - WAIT_WEIGHT * candidate.wait_s
+
+
+def asking_order(
+    candidates: Iterable[Candidate], *, live: bool, asked_groups: Iterable[str] = (), cheapest_first: bool = False
+) -> tuple[str, ...]:
+    """The order in which to ask: greedy by utility, a new upstream group preferred.
+
+    Args:
+        candidates: who could be asked.
+        live: whether the market trades.
+        asked_groups: groups that were asked already.
+        cheapest_first: order by cost before utility, for going on until a grade is reached.
+    """
+    left = sorted(candidates, key=lambda c: (-utility(c, live=live), c.source))
+    covered = set(asked_groups)
+    order: list[str] = []
+    while left:
+        best = max(
+            left,
+            key=lambda c: (
+                -c.cost_per_call if cheapest_first else 0.0,
+                utility(c, live=live) + (0.0 if c.upstream_group in covered else NEW_GROUP_BONUS),
+            ),
+        )
+        left.remove(best)
+        covered.add(best.upstream_group)
+        order.append(best.source)
+    return tuple(order)
+
+
+def request_shares(candidates: Sequence[Candidate], *, live: bool) -> dict[str, float]:
+    """The share of requests each source would get now, proportional to its utility; sums to 1 when any is usable."""
+    worth = {c.source: max(0.0, utility(c, live=live)) for c in candidates}
+    total = sum(worth.values())
+    return {source: round(value / total, 4) if total > 0 else 0.0 for source, value in worth.items()}

@@ -1,0 +1,57 @@
+"""The pipeline of a call to a vendor: strategies wrapped around the exchange, in an order that can be read back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from mdagent_mcp.domain.failures import Outcome
+from mdagent_mcp.domain.vendor import Endpoint
+
+AnswerT = TypeVar("AnswerT")
+Proceed = Callable[[], Awaitable[Outcome[AnswerT]]]
+"""The rest of the pipeline, down to the exchange. Never raises but for cancellation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a strategy may know of the call it stands around.
+
+    Attributes:
+        endpoint: which kind of call.
+        symbols: canonical symbols it is about.
+        ends_at: monotonic instant at which its answer is of no more use.
+    """
+
+    endpoint: Endpoint
+    symbols: tuple[str, ...]
+    ends_at: float
+
+
+class Strategy(Protocol):
+    """One concern of a call: wraps the rest of the pipeline."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for reading the pipeline back."""
+        ...
+
+    async def run(self, call: Call, proceed: Proceed[AnswerT]) -> Outcome[AnswerT]:
+        """Proceed, or answer instead."""
+        ...
+
+
+async def run_pipeline(strategies: Sequence[Strategy], call: Call, exchange: Proceed[AnswerT]) -> Outcome[AnswerT]:
+    """Run the exchange inside the strategies, the first one outermost."""
+    proceed = exchange
+    for strategy in reversed(strategies):
+        proceed = _wrapped(strategy, call, proceed)
+    return await proceed()
+
+
+def _wrapped(strategy: Strategy, call: Call, inner: Proceed[AnswerT]) -> Proceed[AnswerT]:
+    async def proceed() -> Outcome[AnswerT]:
+        return await strategy.run(call, inner)
+
+    return proceed

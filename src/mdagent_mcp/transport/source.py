@@ -1,0 +1,327 @@
+"""One source ready to be asked: a vendor's declaration, its client, and the pipeline around every call.
+
+The order of the pipeline is retry ⊃ circuit breaker ⊃ limiter ⊃ timeout ⊃ exchange. An exchange ends with the reply
+parsed, because a reply is judged by its content: an HTTP 200 that says "limit reached" is a throttled call to every
+strategy around it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import anyio
+
+from mdagent_mcp.domain.answers import SourceState
+from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.events import Emit, Fetched
+from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.prices import History, Quote
+from mdagent_mcp.domain.vendor import (
+    Asked,
+    Endpoint,
+    HistoryQuery,
+    Offer,
+    Quota,
+    QuoteQuery,
+    QuoteReading,
+    Request,
+    Vendor,
+    refuse_errors,
+)
+from mdagent_mcp.resilience.backoff import BackoffOptions, BudgetOptions
+from mdagent_mcp.transport.breaking import Breaking
+from mdagent_mcp.transport.http import VendorClient
+from mdagent_mcp.transport.pipeline import AnswerT, Call, Strategy, run_pipeline
+from mdagent_mcp.transport.redaction import Redactor
+from mdagent_mcp.transport.strategies import Limiting, Retrying, TimeLimiting
+from mdagent_mcp.transport.tokens import TokenKeeper, is_refusal
+
+BATCH_FROM: Final = 3
+"""Symbols from which a batch call is worth more than single ones, which carry more fields."""
+CONCURRENT_CALLS: Final = 8
+REMEMBERED_FORMS: Final = 4096
+
+QuoteOutcomes = Mapping[str, Outcome[tuple[Quote, ...]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """How a source is used.
+
+    Attributes:
+        enabled: whether it is ever asked.
+        timeout_s: time limit of one call, seconds.
+        quotas: all hold at once.
+        declared_delay_s: how late its prices are by contract.
+        cost_per_call: 0 is free, 1 a scarce call.
+        excluded: endpoints the plan does not include.
+        upstream_group: replaces the vendor's own; None for the vendor's.
+    """
+
+    enabled: bool = True
+    timeout_s: float = 4.0
+    quotas: tuple[Quota, ...] = ()
+    declared_delay_s: float = 0.0
+    cost_per_call: float = 0.0
+    excluded: frozenset[Endpoint] = frozenset()
+    upstream_group: str | None = None
+
+
+class Source:
+    """A source that can be asked; implements `engine.ports.AskedSource`."""
+
+    def __init__(
+        self,
+        vendor: Vendor,
+        options: SourceOptions,
+        client: VendorClient,
+        *,
+        clock: Clock,
+        emit: Emit,
+        rng: random.Random,
+    ) -> None:
+        self.vendor = vendor
+        self.options = options
+        self.client = client
+        self.opened_at: datetime = clock.now()
+        self._clock = clock
+        self._emit = emit
+        self._redact = Redactor.of([client.key] if client.key is not None else [])
+        self.limiter = Limiting(vendor.id, clock, options.quotas)
+        self.breaker = Breaking(vendor.id, clock, rng)
+        self.strategies: tuple[Strategy, ...] = (
+            Retrying(clock, rng, BackoffOptions(), BudgetOptions()),
+            self.breaker,
+            self.limiter,
+            TimeLimiting(vendor.id, clock, options.timeout_s),
+        )
+        self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, client.send)
+        self._forms: dict[tuple[Endpoint, str], int] = {}
+
+    @property
+    def declared_delay_s(self) -> float:
+        """How late its prices are by contract."""
+        return self.options.declared_delay_s
+
+    @property
+    def cost_per_call(self) -> float:
+        """0 is free, 1 a scarce call."""
+        return self.options.cost_per_call
+
+    @property
+    def is_askable(self) -> bool:
+        """Whether its state lets it be asked now."""
+        return self.state() in {SourceState.LIVE, SourceState.DEGRADED}
+
+    def group_of(self, instrument: Instrument) -> str:
+        """Whose data it passes on for an instrument."""
+        return self.options.upstream_group or self.vendor.group_of(instrument)
+
+    def wait_s(self) -> float:
+        """How long its limiter would make a call wait now."""
+        return self.limiter.wait_s()
+
+    def state(self) -> SourceState:
+        """What it is doing; the first thing that keeps it from being asked."""
+        if self.vendor.retirement is not None and not self.client.hosts:
+            return SourceState.RETIRED
+        if not self.options.enabled:
+            return SourceState.DISABLED
+        if self.vendor.key is not None and self.client.key is None:
+            return SourceState.NO_KEY
+        resting = self.limiter.resting()
+        if resting is not None:
+            return SourceState.EXHAUSTED if resting[0] is FailureKind.QUOTA_EXHAUSTED else SourceState.THROTTLED
+        return self.breaker.state()
+
+    def refuses_quote(self, instrument: Instrument) -> str | None:
+        """Why it cannot quote an instrument at all; None when it can."""
+        return self.vendor.quote.refuses(QuoteQuery((instrument,), self._clock.now()))
+
+    def refuses_history(self, query: HistoryQuery) -> str | None:
+        """Why it cannot serve a history at all; None when it can."""
+        if self.vendor.history is None:
+            return f"{self.vendor.title} offers no history"
+        if Endpoint.HISTORY in self.options.excluded:
+            return f"the plan of this key does not include history at {self.vendor.title}"
+        return self.vendor.history.refuses(query)
+
+    async def quotes(self, instruments: tuple[Instrument, ...], budget_s: float) -> Asked[QuoteOutcomes]:
+        """Quotes of every instrument by canonical symbol, in batch calls where that is worth it."""
+        asking = _Asking(self, self._clock.monotonic() + budget_s)
+        answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
+        batch = self.vendor.quotes
+        if batch is not None and len(instruments) >= BATCH_FROM:
+            chunks = [instruments[i : i + batch.max_batch] for i in range(0, len(instruments), batch.max_batch)]
+            await _each(lambda chunk: asking.quote_batch(batch, chunk, answers), chunks)
+        else:
+            await _each(lambda instrument: asking.quote_one(instrument, answers), instruments)
+        return Asked(answers, asking.calls)
+
+    async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:
+        """A series."""
+        if self.vendor.history is None:
+            return Asked(Failure(self.vendor.id, FailureKind.UNSUPPORTED, "offers no history"), 0)
+        asking = _Asking(self, self._clock.monotonic() + budget_s)
+        outcome: Outcome[History] = await asking.first_known(self.vendor.history, query, query.instrument)
+        return Asked(outcome, asking.calls)
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        await self.client.aclose()
+
+    async def call(
+        self, call: Call, request: Request, read: Callable[[Any], AnswerT], count: Callable[[], None]
+    ) -> Outcome[AnswerT]:
+        """One call through the pipeline: send, refuse errors, parse. A token is placed where one is needed."""
+
+        async def exchange() -> Outcome[AnswerT]:
+            count()
+            started = self._clock.monotonic()
+            outcome: Outcome[AnswerT] | None = None
+            try:
+                outcome = await self._exchange(call.endpoint, request, read)
+            finally:
+                self._tell(call, started, outcome)
+            return outcome
+
+        return self._clean(await run_pipeline(self.strategies, call, exchange))
+
+    async def _exchange(self, endpoint: Endpoint, request: Request, read: Callable[[Any], AnswerT]) -> Outcome[AnswerT]:
+        if self._tokens is None or self.vendor.token is None or endpoint not in self.vendor.token.endpoints:
+            return await self._send(request, read)
+        outcome: Outcome[AnswerT] = Failure(self.vendor.id, FailureKind.UNAUTHORIZED, "no session token")
+        for _ in range(2):
+            token = await self._tokens.token()
+            if isinstance(token, Failure):
+                return token
+            outcome = await self._send(self._tokens.placed(request, token.value), read)
+            if not isinstance(outcome, Failure) or not is_refusal(outcome):
+                return outcome
+            self._tokens.refused(token.value)
+        return outcome
+
+    async def _send(self, request: Request, read: Callable[[Any], AnswerT]) -> Outcome[AnswerT]:
+        try:
+            reply = await self.client.send(request)
+            refuse_errors(self.vendor, reply)
+            return Answered(read(reply))
+        except SourceError as error:
+            return error.as_failure(self.vendor.id)
+
+    def _clean(self, outcome: Outcome[AnswerT]) -> Outcome[AnswerT]:
+        if not isinstance(outcome, Failure):
+            return outcome
+        return Failure(outcome.source, outcome.kind, self._redact(outcome.detail), outcome.retry_after_s)
+
+    def _tell(self, call: Call, started: float, outcome: Outcome[Any] | None) -> None:
+        """Emit what became of an exchange; one that was cut short is a timeout or a cancellation, told by who cut."""
+        if outcome is None:
+            at_limit = self._clock.monotonic() - started >= self.options.timeout_s * 0.99
+            kind: FailureKind | None = FailureKind.TIMEOUT if at_limit else FailureKind.CANCELLED
+            detail = "no answer in time" if at_limit else "cut short"
+        elif isinstance(outcome, Failure):
+            kind, detail = outcome.kind, self._redact(outcome.detail)
+        else:
+            kind, detail = None, ""
+        latency = self._clock.monotonic() - started
+        self._emit(Fetched(self.vendor.id, call.endpoint, call.symbols, self._clock.now(), latency, kind, detail))
+
+    def form(self, endpoint: Endpoint, symbol: str) -> int:
+        """Which of the request forms worked for a symbol last time (asset classes differ by form at some vendors)."""
+        return self._forms.get((endpoint, symbol), 0)
+
+    def form_worked(self, endpoint: Endpoint, symbol: str, index: int) -> None:
+        """Remember the request form that worked."""
+        if index and len(self._forms) < REMEMBERED_FORMS:
+            self._forms[endpoint, symbol] = index
+
+    def instant(self, monotonic: float) -> datetime:
+        """The wall-clock instant of a monotonic one."""
+        return self._clock.now() + timedelta(seconds=monotonic - self._clock.monotonic())
+
+
+class _Asking:
+    """One question to one source: counts its calls and knows when its answer is of no more use."""
+
+    def __init__(self, source: Source, ends_at: float) -> None:
+        self._source = source
+        self._ends_at = ends_at
+        self.calls = 0
+
+    async def quote_one(self, instrument: Instrument, answers: dict[str, Outcome[tuple[Quote, ...]]]) -> None:
+        query = QuoteQuery((instrument,), self._source._clock.now())  # noqa: SLF001 - one class in two parts
+        outcome = await self.first_known(self._source.vendor.quote, query, instrument)
+        answers[instrument.symbol] = _of_symbol(self._source.vendor.id, outcome, instrument.symbol)
+
+    async def quote_batch(
+        self,
+        offer: Offer[QuoteQuery, QuoteReading],
+        instruments: tuple[Instrument, ...],
+        answers: dict[str, Outcome[tuple[Quote, ...]]],
+    ) -> None:
+        served = tuple(i for i in instruments if offer.refuses(QuoteQuery((i,), self._source._clock.now())) is None)  # noqa: SLF001
+        outcome = await self._batch(offer, served) if served else None
+        for instrument in instruments:
+            if instrument in served and outcome is not None:
+                answers[instrument.symbol] = _of_symbol(self._source.vendor.id, outcome, instrument.symbol)
+            else:
+                await self.quote_one(instrument, answers)
+
+    async def _batch(
+        self, offer: Offer[QuoteQuery, QuoteReading], served: tuple[Instrument, ...]
+    ) -> Outcome[QuoteReading]:
+        query = QuoteQuery(served, self._source._clock.now())  # noqa: SLF001
+        call = Call(offer.endpoint, tuple(i.symbol for i in served), self._ends_at)
+        request = offer.build(query)[0]
+        return await self._source.call(call, request, lambda reply: offer.parse(query, reply), self._count)
+
+    async def first_known(self, offer: Offer[Any, AnswerT], query: Any, instrument: Instrument) -> Outcome[AnswerT]:
+        """Send the request forms in turn until one knows the symbol, beginning with the one that did last time."""
+        requests = offer.build(query)
+        call = Call(offer.endpoint, (instrument.symbol,), self._ends_at)
+        first = min(self._source.form(offer.endpoint, instrument.symbol), len(requests) - 1)
+        order = [first, *(i for i in range(len(requests)) if i != first)]
+        outcome: Outcome[AnswerT] = Failure(self._source.vendor.id, FailureKind.UNSUPPORTED, "nothing to send")
+        for index in order:
+            outcome = await self._source.call(
+                call, requests[index], lambda reply: offer.parse(query, reply), self._count
+            )
+            if not _is_unknown(outcome, instrument.symbol):
+                self._source.form_worked(offer.endpoint, instrument.symbol, index)
+                return outcome
+        return outcome
+
+    def _count(self) -> None:
+        self.calls += 1
+
+
+def _is_unknown(outcome: Outcome[Any], symbol: str) -> bool:
+    found = outcome if isinstance(outcome, Failure) else outcome.value
+    if isinstance(found, Mapping):
+        found = found.get(symbol)
+    return isinstance(found, Failure) and found.kind is FailureKind.UNKNOWN_SYMBOL
+
+
+def _of_symbol(source: str, outcome: Outcome[QuoteReading], symbol: str) -> Outcome[tuple[Quote, ...]]:
+    if isinstance(outcome, Failure):
+        return outcome
+    return outcome.value.get(symbol) or Failure(source, FailureKind.NO_DATA, "not in the reply")
+
+
+async def _each(work: Callable[[Any], Awaitable[None]], items: Sequence[Any]) -> None:
+    """Do the work for every item, a few at a time."""
+    limiter = anyio.CapacityLimiter(CONCURRENT_CALLS)
+
+    async def limited(item: Any) -> None:
+        async with limiter:
+            await work(item)
+
+    async with anyio.create_task_group() as tasks:
+        for item in items:
+            tasks.start_soon(limited, item)
