@@ -18,6 +18,7 @@ from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.parts import EngineParts, FreshnessOptions
 from mdagent_mcp.engine.service import Engine, Reporting
 from mdagent_mcp.engine.status import source_status
+from mdagent_mcp.memory.archive import ArchiveLimits
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
 from mdagent_mcp.monitoring.bus import EventBus
 from mdagent_mcp.monitoring.counters import AnswerCounters
@@ -125,6 +126,4 @@ def _freshness_options(settings: Settings) -> FreshnessOptions:
 
 def _memory_options(settings: Settings) -> MemoryOptions:
     memory = settings.memory
-    return MemoryOptions(
-        quotes_kept=memory.quotes_kept, histories_kept=memory.histories_kept, days_kept=memory.days_kept
-    )
+    return MemoryOptions(archive=ArchiveLimits(memory.quotes_kept, memory.histories_kept, memory.days_kept * 86_400.0))

@@ -28,6 +28,6 @@ def test_without_keys_nothing_changes() -> None:
 @given(st.text(alphabet=st.characters(codec="ascii", categories=["L", "N"]), min_size=8), st.text(), st.text())
 def test_no_text_keeps_a_key(key: str, before: str, after: str) -> None:
     """Whatever stands around it, the key itself is gone."""
-    assert key.lower() not in Redactor.of([key])(f"{before} {key} {after}").replace(MASK, "").lower() or key.lower() in (
-        f"{before}{after}".lower()
-    )
+    assert key.lower() not in Redactor.of([key])(f"{before} {key} {after}").replace(
+        MASK, ""
+    ).lower() or key.lower() in (f"{before}{after}".lower())

@@ -19,6 +19,7 @@ from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import Failure, FailureKind, Outcome
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote
+from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.ports import AskedSource
 
@@ -102,7 +103,7 @@ class Collection:
             for inquiry in self._inquiries:
                 self._end(inquiry)
 
-    async def _ask_in_waves(self, start: Callable[..., None]) -> None:
+    async def _ask_in_waves(self, start: Spawn) -> None:
         for inquiry in self._inquiries:
             inquiry.wave_started = self._clock.monotonic()
         self._dispatch({i: self._next_wave(i) for i in self._inquiries}, start)
@@ -137,7 +138,7 @@ class Collection:
         answered = {quote.source for quote in inquiry.quotes}
         return self._hooks.order(inquiry)[: max(1, self._options.first_wave - len(answered))]
 
-    def _dispatch(self, waves: Mapping[Inquiry, tuple[str, ...]], start: Callable[..., None]) -> None:
+    def _dispatch(self, waves: Mapping[Inquiry, tuple[str, ...]], start: Spawn) -> None:
         """Start one task per source with all inquiries that ask it in this round."""
         by_source: defaultdict[str, list[Inquiry]] = defaultdict(list)
         for inquiry, wave in waves.items():

@@ -6,7 +6,7 @@ when the last asker has gone.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -21,7 +21,7 @@ ResultT = TypeVar("ResultT")
 class Spawn(Protocol):
     """Starts a task in the background of the application."""
 
-    def __call__(self, function: Callable[..., Awaitable[Any]], *args: Any) -> object:
+    def __call__(self, func: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> object:
         """Start it."""
         ...
 

@@ -67,9 +67,9 @@ class Inquiry:
     @property
     def satisfied(self) -> bool:
         """Whether the wanted grade is reached."""
-        return self.judgement is not None and at_least(self.judgement.assessment.grade, self.wanted)
+        return self.judgement is not None and at_least(self.judgement.grade, self.wanted)
 
     @property
     def presentable(self) -> bool:
         """Whether there is an answer one may give when patience runs out: C or better."""
-        return self.judgement is not None and at_least(self.judgement.assessment.grade, Grade.C)
+        return self.judgement is not None and at_least(self.judgement.grade, Grade.C)

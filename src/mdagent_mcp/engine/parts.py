@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
-from mdagent_mcp.consensus.context import GradingThresholds
+from mdagent_mcp.consensus.context import GradingThresholds, SymbolKnowledge
 from mdagent_mcp.domain.answers import SourceState
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.clock import Clock
@@ -85,7 +85,7 @@ class EngineParts:
         """Static trust, moved towards the learned reliability as outcomes come in."""
         static = source.vendor.weight
         known = self.memory.source_knowledge(source.vendor.id)
-        if known is None or known.reliability is None:
+        if known is None:
             return static
         n = known.reliability.observations
         return (n * known.reliability.estimate + LEARNED_AFTER * static) / (n + LEARNED_AFTER)
@@ -108,6 +108,23 @@ class EngineParts:
     def trusts(self) -> dict[str, float]:
         """The trust in every source."""
         return {name: self.trust(source) for name, source in self.sources.items()}
+
+    def learned(self, instrument: Instrument) -> SymbolKnowledge | None:
+        """What memory knows of an instrument; a previous close only while it is still the previous one."""
+        known = self.memory.symbol_knowledge(instrument.symbol)
+        if known is None:
+            return None
+        close = known.previous_close
+        if known.previous_close_at is None or not self._same_session(instrument, known.previous_close_at):
+            close = None
+        return SymbolKnowledge(observations=known.observations, previous_official_close=close)
+
+    def _same_session(self, instrument: Instrument, epoch_s: float) -> bool:
+        calendar, now = calendar_named(instrument.calendar), self.clock.now()
+        then = datetime.fromtimestamp(epoch_s, UTC)
+        if MarketState.PRE in {calendar.state_at(now), calendar.state_at(then)}:
+            return False
+        return calendar.latest_opened(then) == calendar.latest_opened(now)
 
     def suggestions(self, instrument: Instrument) -> tuple[str, ...]:
         """Sources that could help but have no key, with the name under which the key is looked for."""

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from mdagent_mcp.cache import TimedStore
 from mdagent_mcp.consensus.context import QuoteContext
-from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote
-from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage, VoiceVerdict
+from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, source_outcomes
+from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.events import Graded, Judged
 from mdagent_mcp.domain.failures import Failure, FailureKind
@@ -91,9 +91,9 @@ class QuoteEngine:
                 continue
             failures = {f.source: f for f in entry.value.failures}
             judgement = self._judge(instrument, entry.value.quotes, failures)
-            if judgement is None or not at_least(judgement.assessment.grade, question.min_grade or Grade.F):
+            if judgement is None or not at_least(judgement.grade, question.min_grade or Grade.F):
                 continue
-            same = judgement.assessment.grade is entry.value.grade
+            same = judgement.grade is entry.value.grade
             evidence_id = entry.value.evidence_id if same else self._parts.evidence_id("q")
             served = replace(answer(judgement, evidence_id), cached=True)
             if not same:
@@ -187,6 +187,7 @@ class QuoteEngine:
             calendar=calendar_named(instrument.calendar),
             groups=parts.groups(instrument),
             weights=parts.trusts(),
+            learned=parts.learned(instrument),
             suggestions=parts.suggestions(instrument),
             thresholds=parts.thresholds,
         )
@@ -205,25 +206,14 @@ class QuoteEngine:
             inquiry.answer = served
             self._kept.store(inquiry.key, kept, self._parts.clock.now())
             self._parts.memory.keep(served)
-            self._tell_judged(served)
+            self._tell_judged(inquiry.judgement)
         else:
             self._kept.amend(inquiry.key, kept)
 
-    def _tell_judged(self, served: QuoteAnswer) -> None:
-        voices = served.explanation.voices
-        for voice in voices:
-            others = any(
-                v.upstream_group != voice.upstream_group and v.verdict in {VoiceVerdict.SERVED, VoiceVerdict.AGREES}
-                for v in voices
-            )
-            agreed = {
-                VoiceVerdict.SERVED: True if others else None,
-                VoiceVerdict.AGREES: True if others else None,
-                VoiceVerdict.OUTLIER: False if others else None,
-                VoiceVerdict.UNUSABLE: False,
-            }.get(voice.verdict)
-            fault = voice.cause.split(":")[0] if agreed is False else ""
-            self._parts.emit(Judged(voice.source, served.symbol, Endpoint.QUOTE, served.judged_at, agreed, fault))
+    def _tell_judged(self, judgement: QuoteJudgement) -> None:
+        for told in source_outcomes(judgement):
+            symbol, at = judgement.symbol, judgement.judged_at
+            self._parts.emit(Judged(told.source, symbol, Endpoint.QUOTE, at, told.agreed, told.fault))
 
     def _tell(
         self,

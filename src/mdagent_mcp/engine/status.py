@@ -41,10 +41,10 @@ def source_status(source: Source, weight: float, memory: Memory, clock: Clock) -
         budget=_budget(source, clock),
         next_retry_at=None if retry_in is None else clock.now() + timedelta(seconds=retry_in),
         reliability=None if known is None else known.reliability,
-        latency_p50_ms=None if known is None else _ms(known.latency_p50_s),
-        latency_p95_ms=None if known is None else _ms(known.latency_p95_s),
+        latency_p50_ms=None if known is None else known.latency_p50_ms,
+        latency_p95_ms=None if known is None else known.latency_p95_ms,
         last_success_at=None if known is None else known.last_success_at,
-        last_error=None if known is None else known.last_error or None,
+        last_error=None if known is None else known.last_error,
         successors=() if source.vendor.retirement is None else source.vendor.retirement.successors,
     )
 
@@ -86,7 +86,3 @@ def _budget(source: Source, clock: Clock) -> tuple[BudgetView, ...]:
         )
         for view in source.limiter.usage()
     )
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000.0, 1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Final
 
 import anyio
@@ -88,7 +87,6 @@ class Source:
         self.vendor = vendor
         self.options = options
         self.client = client
-        self.opened_at: datetime = clock.now()
         self._clock = clock
         self._emit = emit
         self._redact = Redactor.of([client.key] if client.key is not None else [])
@@ -240,10 +238,6 @@ class Source:
         """Remember the request form that worked."""
         if index and len(self._forms) < REMEMBERED_FORMS:
             self._forms[endpoint, symbol] = index
-
-    def instant(self, monotonic: float) -> datetime:
-        """The wall-clock instant of a monotonic one."""
-        return self._clock.now() + timedelta(seconds=monotonic - self._clock.monotonic())
 
 
 class _Asking:

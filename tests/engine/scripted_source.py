@@ -1,0 +1,182 @@
+"""Sources that say what a test tells them to, and an engine around them on a hand-turned clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import anyio
+
+from mdagent_mcp.domain.answers import SourceState
+from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.events import Event
+from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome
+from mdagent_mcp.domain.instruments import Instrument, parse_symbol
+from mdagent_mcp.domain.prices import History, Quote, Session
+from mdagent_mcp.domain.quality import Grade
+from mdagent_mcp.domain.questions import QuoteQuestion
+from mdagent_mcp.domain.vendor import Asked, Endpoint, HistoryQuery, Offer, Vendor
+from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.engine.parts import EngineParts
+from mdagent_mcp.engine.quotes import QuoteEngine
+from mdagent_mcp.memory.store import open_memory
+from mdagent_mcp.testing import ManualClock
+
+OPEN_MARKET = datetime(2026, 11, 24, 16, 30, tzinfo=UTC)
+"""Tuesday 11:30 in New York."""
+
+
+def unused(*_: object) -> None:
+    """Stands where a declaration needs a function that no test calls."""
+
+
+def vendor(name: str, weight: float = 0.8) -> Vendor:
+    """A declaration without endpoints."""
+    offer = Offer(Endpoint.QUOTE, unused, unused, unused, unused)  # type: ignore[arg-type, var-annotated]
+    return Vendor(
+        id=name, title=name, docs_url="", terms="", hosts={"api": "http://x.invalid"}, quote=offer, weight=weight
+    )
+
+
+@dataclass
+class ScriptedSource:
+    """A source whose every word is scripted.
+
+    Attributes:
+        name: its id and upstream group.
+        clock: time.
+        prices: what it says, by symbol; a failure kind instead of a price fails.
+        takes_s: how long it takes to answer; None for ever.
+        lag_s: how old its prices are.
+        weight: static trust.
+        cost_per_call: see the port.
+        now_state: its state.
+        asked: the symbols of every call so far.
+    """
+
+    name: str
+    clock: Clock
+    prices: dict[str, float | FailureKind]
+    takes_s: float | None = 0.0
+    lag_s: float = 0.5
+    weight: float = 0.8
+    cost_per_call: float = 0.0
+    declared_delay_s: float = 0.0
+    now_state: SourceState = SourceState.LIVE
+    group: str = ""
+    history_answer: Callable[[HistoryQuery], Outcome[History]] | None = None
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+
+    @property
+    def vendor(self) -> Vendor:
+        return vendor(self.name, self.weight)
+
+    @property
+    def is_askable(self) -> bool:
+        return self.now_state in {SourceState.LIVE, SourceState.DEGRADED}
+
+    def group_of(self, instrument: Instrument) -> str:
+        return self.group or self.name
+
+    def state(self) -> SourceState:
+        return self.now_state
+
+    def wait_s(self) -> float:
+        return 0.0
+
+    def refuses_quote(self, instrument: Instrument) -> str | None:
+        return None
+
+    def refuses_history(self, query: HistoryQuery) -> str | None:
+        return None if self.history_answer is not None else "has no history"
+
+    async def quotes(
+        self, instruments: tuple[Instrument, ...], budget_s: float
+    ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
+        self.asked.append(tuple(i.symbol for i in instruments))
+        try:
+            await self._take_time()
+        except anyio.get_cancelled_exc_class():
+            self.ended.append("cancelled")
+            raise
+        return Asked({i.symbol: self._say(i.symbol) for i in instruments}, 1)
+
+    async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:
+        self.asked.append((query.instrument.symbol,))
+        await self._take_time()
+        assert self.history_answer is not None
+        return Asked(self.history_answer(query), 1)
+
+    async def _take_time(self) -> None:
+        if self.takes_s is None:
+            await anyio.Event().wait()
+        else:
+            await self.clock.sleep(self.takes_s)
+
+    def _say(self, symbol: str) -> Outcome[tuple[Quote, ...]]:
+        said = self.prices.get(symbol, FailureKind.UNKNOWN_SYMBOL)
+        if isinstance(said, FailureKind):
+            return Failure(self.name, said, "scripted")
+        now = self.clock.now()
+        return Answered(
+            (
+                Quote(
+                    symbol=symbol,
+                    source=self.name,
+                    price=said,
+                    session=Session.REGULAR,
+                    received_at=now,
+                    event_time=now - timedelta(seconds=self.lag_s),
+                    event_time_resolution_s=0.001,
+                    currency="USD",
+                    bid=round(said - 0.01, 4),
+                    ask=round(said + 0.01, 4),
+                    open=said,
+                    high=said,
+                    low=said,
+                    previous_close=said,
+                    volume=1000.0,
+                ),
+            )
+        )
+
+
+@dataclass
+class Desk:
+    """An engine for quotes with scripted sources."""
+
+    engine: QuoteEngine
+    clock: ManualClock
+    events: list[Event]
+    parts: EngineParts
+
+
+@asynccontextmanager
+async def quote_desk(
+    clock: ManualClock, *sources: ScriptedSource, options: CollectionOptions | None = None
+) -> AsyncIterator[Desk]:
+    """An engine around these sources, with memory in RAM."""
+    events: list[Event] = []
+    async with open_memory(None, clock) as memory, anyio.create_task_group() as background:
+        parts = EngineParts(
+            sources={s.name: s for s in sources},
+            clock=clock,
+            memory=memory,
+            emit=events.append,
+            spawn=background.start_soon,
+            rng=random.Random(7),
+            collection=options or CollectionOptions(),
+        )
+        yield Desk(QuoteEngine(parts), clock, events, parts)
+        background.cancel_scope.cancel()
+
+
+def question(
+    *symbols: str, min_grade: Grade | None = None, max_age_s: float | None = None, sources: tuple[str, ...] = ()
+) -> QuoteQuestion:
+    """A question about these symbols."""
+    return QuoteQuestion(tuple(map(parse_symbol, symbols)), min_grade, max_age_s, sources)

@@ -1,0 +1,245 @@
+"""Behaviour of the quote engine with scripted sources under a hand-turned clock."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_desk
+from mdagent_mcp.domain.answers import QuotesAnswer, SourceState, Usage
+from mdagent_mcp.domain.events import Graded, Judged
+from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.quality import Grade
+from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.testing import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """An open market that stands still."""
+    return ManualClock(OPEN_MARKET)
+
+
+def three(clock: ManualClock, **prices: float | FailureKind) -> list[ScriptedSource]:
+    """Three independent sources that agree."""
+    return [ScriptedSource(name, clock, dict(prices)) for name in ("one", "two", "three")]
+
+
+async def test_three_sources_that_agree_make_an_a(clock: ManualClock) -> None:
+    """Every symbol is answered in the order asked, with one call per source for all of them."""
+    sources = three(clock, AAPL=189.5, MSFT=402.25)
+    async with quote_desk(clock, *sources) as desk:
+        answer = await desk.engine.answer(question("MSFT", "AAPL"))
+    assert [(q.symbol, q.price, q.grade) for q in answer.quotes] == [
+        ("MSFT", 402.25, Grade.A),
+        ("AAPL", 189.5, Grade.A),
+    ]
+    assert answer.failures == ()
+    assert answer.usage == Usage(3, 0, 0.0)
+    assert [s.asked for s in sources] == [[("MSFT", "AAPL")]] * 3
+
+
+async def test_a_second_question_within_the_age_costs_nothing(clock: ManualClock) -> None:
+    """It is judged again at its new age under the same evidence id, and says that it is cached."""
+    sources = three(clock, AAPL=189.5)
+    async with quote_desk(clock, *sources) as desk:
+        first = await desk.engine.answer(question("AAPL"))
+        await clock.advance(1.0)
+        second = await desk.engine.answer(question("AAPL"))
+        assert second.usage == Usage(0, 1, 0.0)
+        assert (second.quotes[0].cached, second.quotes[0].evidence_id) == (True, first.quotes[0].evidence_id)
+        assert second.quotes[0].delay_s == pytest.approx(1.5, abs=0.01)
+        await clock.advance(2.0)
+        third = await desk.engine.answer(question("AAPL"))
+        assert third.usage == Usage(3, 0, 0.0)
+        older = await desk.engine.answer(question("AAPL", max_age_s=60.0))
+        assert older.usage.vendor_calls == 0
+        none = await desk.engine.answer(question("AAPL", max_age_s=0.0))
+        assert none.usage.vendor_calls == 3
+
+
+async def test_a_cached_answer_grows_older_and_its_grade_with_it(clock: ManualClock) -> None:
+    """Ten seconds later the same prices are no A any more, and that judgement has evidence of its own."""
+    async with quote_desk(clock, *three(clock, AAPL=189.5)) as desk:
+        first = (await desk.engine.answer(question("AAPL"))).quotes[0]
+        await clock.advance(10.0)
+        later = (await desk.engine.answer(question("AAPL", max_age_s=60.0))).quotes[0]
+        assert (first.grade, later.grade, later.price) == (Grade.A, Grade.C, first.price)
+        assert later.evidence_id != first.evidence_id
+        assert await desk.parts.memory.evidence(later.evidence_id) is not None
+
+
+async def test_fifty_equal_questions_at_once_make_one_call_per_source(clock: ManualClock) -> None:
+    """They share one collection and get the same answer."""
+    sources = three(clock, AAPL=189.5)
+    for source in sources:
+        source.takes_s = 0.3
+    answers: list[QuotesAnswer] = []
+    async with quote_desk(clock, *sources) as desk, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            answers.append(await desk.engine.answer(question("AAPL")))
+
+        for _ in range(50):
+            tasks.start_soon(ask)
+        await clock.advance(0.5)
+    assert [s.asked for s in sources] == [[("AAPL",)]] * 3
+    assert len({a.quotes[0].evidence_id for a in answers}) == 1
+    assert len(answers) == 50
+
+
+async def test_one_bad_symbol_never_spoils_the_others(clock: ManualClock) -> None:
+    """It is told as unknown, because every source said so."""
+    async with quote_desk(clock, *three(clock, AAPL=189.5)) as desk:
+        answer = await desk.engine.answer(question("AAPL", "ZZZZ"))
+    assert [q.symbol for q in answer.quotes] == ["AAPL"]
+    (failure,) = answer.failures
+    assert (failure.symbol, failure.kind) == ("ZZZZ", FailureKind.UNKNOWN_SYMBOL)
+    assert failure.sources == dict.fromkeys(("one", "three", "two"), FailureKind.UNKNOWN_SYMBOL)
+    assert "Do not estimate" in failure.message
+
+
+async def test_an_outage_is_never_told_as_an_unknown_symbol(clock: ManualClock) -> None:
+    """One source does not know it, the others could not be asked: that is an outage."""
+    sources = three(clock, ZZZZ=FailureKind.NETWORK)
+    sources[0].prices = {}
+    async with quote_desk(clock, *sources) as desk:
+        (failure,) = (await desk.engine.answer(question("ZZZZ"))).failures
+    assert failure.kind is FailureKind.NETWORK
+
+
+async def test_a_silent_source_does_not_hold_up_an_a(clock: ManualClock) -> None:
+    """Two independent sources agree at once; the third hangs and is not waited for."""
+    sources = three(clock, AAPL=189.5)
+    sources[1].takes_s = None
+    async with quote_desk(clock, *sources) as desk:
+        answer = await desk.engine.answer(question("AAPL"))
+        assert (answer.quotes[0].grade, answer.usage.elapsed_ms) == (Grade.A, 0.0)
+
+
+async def test_a_wrong_price_is_outvoted_and_named(clock: ManualClock) -> None:
+    """A hundredfold price is refused with its cause; the others are served."""
+    sources = three(clock, AAPL=189.5)
+    sources[0].prices = {"AAPL": 18950.0}
+    async with quote_desk(clock, *sources) as desk:
+        (quote,) = (await desk.engine.answer(question("AAPL"))).quotes
+    assert (quote.price, quote.sources_rejected) == (189.5, ("one",))
+    assert any("100" in text for text in quote.explanation.dissent)
+    judged = {e.source: e.agreed for e in desk.events if isinstance(e, Judged)}
+    assert judged == {"one": False, "two": True, "three": True}
+
+
+async def test_failed_sources_are_replaced_by_the_next(clock: ManualClock) -> None:
+    """The first wave is three; what fails there is made up for by those left."""
+    sources = [
+        *three(clock, AAPL=FailureKind.THROTTLED),
+        *(ScriptedSource(n, clock, {"AAPL": 5.0}, weight=0.5) for n in ("four", "five")),
+    ]
+    async with quote_desk(clock, *sources) as desk:
+        (quote,) = (await desk.engine.answer(question("AAPL"))).quotes
+    assert (quote.grade, set(quote.sources_used)) == (Grade.A, {"four", "five"})
+    assert set(quote.explanation.failures) == {"one", "two", "three"}
+
+
+async def test_with_nobody_answering_the_question_ends_at_its_deadline(clock: ManualClock) -> None:
+    """Every source is named with its timeout, the budget is kept."""
+    sources = three(clock, AAPL=189.5)
+    for source in sources:
+        source.takes_s = None
+    answers: list[QuotesAnswer] = []
+    async with quote_desk(clock, *sources) as desk, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            answers.append(await desk.engine.answer(question("AAPL")))
+
+        tasks.start_soon(ask)
+        await clock.advance(9.9)
+        assert answers == []
+        await clock.advance(0.2)
+    (failure,) = answers[0].failures
+    assert (failure.kind, dict(failure.sources)) == (
+        FailureKind.TIMEOUT,
+        dict.fromkeys(("one", "two", "three"), FailureKind.TIMEOUT),
+    )
+
+
+async def test_patience_ends_before_the_deadline_when_there_is_something_to_show(clock: ManualClock) -> None:
+    """One answer in hand, the others silent: after patience it is given with the grade it deserves."""
+    sources = three(clock, AAPL=189.5)
+    sources[1].takes_s = sources[2].takes_s = None
+    answers: list[QuotesAnswer] = []
+    async with quote_desk(clock, *sources) as desk, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            answers.append(await desk.engine.answer(question("AAPL")))
+
+        tasks.start_soon(ask)
+        await clock.advance(1.4)
+        assert answers == []
+        await clock.advance(0.2)
+    (quote,) = answers[0].quotes
+    assert (quote.grade, quote.sources_used) == (Grade.C, ("one",))
+
+
+async def test_a_slow_wave_is_helped_by_the_next_source(clock: ManualClock) -> None:
+    """After the hedge delay a fourth source is asked although the first three may still answer."""
+    sources = [*three(clock, AAPL=189.5), ScriptedSource("four", clock, {"AAPL": 189.5}, weight=0.5)]
+    sources[1].takes_s = sources[2].takes_s = None
+    async with quote_desk(clock, *sources) as desk, anyio.create_task_group() as tasks:
+        answers: list[QuotesAnswer] = []
+
+        async def ask() -> None:
+            answers.append(await desk.engine.answer(question("AAPL")))
+
+        tasks.start_soon(ask)
+        await clock.advance(0.7)
+        assert sources[3].asked == []
+        await clock.advance(0.2)
+    assert (answers[0].quotes[0].grade, answers[0].quotes[0].sources_used) == (Grade.A, ("one", "four"))
+
+
+async def test_a_wanted_grade_is_asked_for_until_nobody_is_left(clock: ManualClock) -> None:
+    """One fresh source is a C; with B wanted the free ones are asked before the scarce one."""
+    sources = [
+        ScriptedSource("fresh", clock, {"AAPL": 10.0}, weight=1.0),
+        ScriptedSource("scarce", clock, {"AAPL": 10.0}, weight=0.9, cost_per_call=1.0),
+        ScriptedSource("free", clock, {"AAPL": 10.0}, weight=0.5, lag_s=4.0),
+    ]
+    async with quote_desk(clock, *sources, options=CollectionOptions(first_wave=1)) as desk:
+        (quote,) = (await desk.engine.answer(question("AAPL", min_grade=Grade.B))).quotes
+    assert quote.grade in {Grade.A, Grade.B}
+    assert sources[1].asked == []
+
+
+async def test_only_named_sources_are_asked_and_a_missing_key_is_told(clock: ManualClock) -> None:
+    """Who names a source wants to know why it has no answer."""
+    sources = three(clock, AAPL=189.5)
+    sources[0].now_state = SourceState.NO_KEY
+    async with quote_desk(clock, *sources) as desk:
+        answer = await desk.engine.answer(question("AAPL", sources=("one",)))
+    assert [f.kind for f in answer.failures] == [FailureKind.UNAUTHORIZED]
+    assert [s.asked for s in sources] == [[], [], []]
+
+
+async def test_the_last_askers_cancellation_ends_the_calls(clock: ManualClock) -> None:
+    """Nobody waits any more, so nobody is kept busy."""
+    sources = three(clock, AAPL=189.5)
+    for source in sources:
+        source.takes_s = None
+    async with quote_desk(clock, *sources) as desk:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(desk.engine.answer, question("AAPL"))
+            await clock.settle()
+            tasks.cancel_scope.cancel()
+        await clock.settle()
+        assert [s.ended for s in sources] == [["cancelled"]] * 3
+        sources[0].takes_s = sources[1].takes_s = sources[2].takes_s = 0.0
+        assert (await desk.engine.answer(question("AAPL"))).quotes[0].grade is Grade.A
+
+
+async def test_every_answer_is_told_as_an_event(clock: ManualClock) -> None:
+    """One per symbol, with its grade or none."""
+    async with quote_desk(clock, *three(clock, AAPL=189.5)) as desk:
+        await desk.engine.answer(question("AAPL", "ZZZZ"))
+    graded = [(e.symbol, e.grade, e.cached) for e in desk.events if isinstance(e, Graded)]
+    assert graded == [("AAPL", Grade.A, False), ("ZZZZ", None, False)]
