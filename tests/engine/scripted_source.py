@@ -18,7 +18,7 @@ from mdagent_mcp.domain.instruments import Instrument, parse_symbol
 from mdagent_mcp.domain.prices import History, Quote, Session
 from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.domain.questions import QuoteQuestion
-from mdagent_mcp.domain.vendor import Asked, Endpoint, HistoryQuery, Offer, Vendor
+from mdagent_mcp.domain.vendor import Asked, Endpoint, HistoryQuery, Offer, QuoteQuery, QuoteReading, Vendor
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.parts import EngineParts
 from mdagent_mcp.engine.quotes import QuoteEngine
@@ -29,13 +29,11 @@ OPEN_MARKET = datetime(2026, 11, 24, 16, 30, tzinfo=UTC)
 """Tuesday 11:30 in New York."""
 
 
-def unused(*_: object) -> None:
-    """Stands where a declaration needs a function that no test calls."""
-
-
 def vendor(name: str, weight: float = 0.8) -> Vendor:
-    """A declaration without endpoints."""
-    offer = Offer(Endpoint.QUOTE, unused, unused, unused, unused)  # type: ignore[arg-type, var-annotated]
+    """A declaration whose one endpoint is never used."""
+    offer: Offer[QuoteQuery, QuoteReading] = Offer(
+        Endpoint.QUOTE, lambda _: None, lambda _: (), lambda _query, _reply: {}, lambda _: None
+    )
     return Vendor(
         id=name, title=name, docs_url="", terms="", hosts={"api": "http://x.invalid"}, quote=offer, weight=weight
     )

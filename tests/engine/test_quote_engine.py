@@ -243,3 +243,12 @@ async def test_every_answer_is_told_as_an_event(clock: ManualClock) -> None:
         await desk.engine.answer(question("AAPL", "ZZZZ"))
     graded = [(e.symbol, e.grade, e.cached) for e in desk.events if isinstance(e, Graded)]
     assert graded == [("AAPL", Grade.A, False), ("ZZZZ", None, False)]
+
+
+async def test_most_sources_not_knowing_a_symbol_outweigh_one_that_could_not_be_asked(clock: ManualClock) -> None:
+    """A keyless source that refuses us must not turn every misspelling into an outage."""
+    sources = three(clock)
+    sources[0].prices = {"ZZZZ": FailureKind.THROTTLED}
+    async with quote_desk(clock, *sources) as desk:
+        (failure,) = (await desk.engine.answer(question("ZZZZ"))).failures
+    assert (failure.kind, failure.sources["one"]) == (FailureKind.UNKNOWN_SYMBOL, FailureKind.THROTTLED)

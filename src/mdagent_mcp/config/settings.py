@@ -43,14 +43,16 @@ class SourceSettings(_Section):
     """One source."""
 
     enabled: bool = Field(default=True, description="whether it is ever asked")
-    api_key: SecretStr | None = Field(None, description="the vendor's key")
-    base_url: BaseUrl | None = Field(None, description="replaces the vendor's own hosts")
+    api_key: SecretStr | None = Field(default=None, description="the vendor's key")
+    base_url: BaseUrl | None = Field(default=None, description="replaces the vendor's own hosts")
     base_urls: tuple[BaseUrl, ...] = Field((), description="several of them, tried in order when one cannot be reached")
-    timeout_s: float | None = Field(None, gt=0, le=60, description="time limit of one call, seconds")
+    timeout_s: float | None = Field(default=None, gt=0, le=60, description="time limit of one call, seconds")
     plan: str = Field("free", description="the vendor's name of the key's plan; fills quotas, delay and cost")
-    quotas: tuple[QuotaSettings, ...] | None = Field(None, description="replaces the plan's quotas")
-    cost_per_call: float | None = Field(None, ge=0, description="replaces the plan's cost; 0 is free, 1 a scarce call")
-    upstream_group: str | None = Field(None, min_length=1, max_length=40, description="whose data it passes on")
+    quotas: tuple[QuotaSettings, ...] | None = Field(default=None, description="replaces the plan's quotas")
+    cost_per_call: float | None = Field(
+        default=None, ge=0, description="replaces the plan's cost; 0 is free, 1 a scarce call"
+    )
+    upstream_group: str | None = Field(default=None, min_length=1, max_length=40, description="whose data it passes on")
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ _SHOWN_DETAIL: Final = 90
 def symbol_failure(symbol: str, failures: Mapping[str, Failure]) -> SymbolFailure:
     """The failure of one symbol from what every source said.
 
-    The gravest kind names it, so that an outage is never told as an unknown symbol. `unknown_symbol` needs every
-    source that could have known the symbol to say so.
+    The gravest kind names it, so that an outage is never told as an unknown symbol; but two or more sources that do
+    not know the symbol outweigh fewer that could not be asked.
     """
-    worst = gravest(tuple(failures.values()))
+    worst = _naming(tuple(failures.values()))
     if worst is None:
         return SymbolFailure(
             symbol,
@@ -38,6 +38,12 @@ def symbol_failure(symbol: str, failures: Mapping[str, Failure]) -> SymbolFailur
         {source: failure.kind for source, failure in sorted(failures.items())},
         round(min(waits), 1) if waits else None,
     )
+
+
+def _naming(failures: tuple[Failure, ...]) -> Failure | None:
+    unknown = [f for f in failures if f.kind is FailureKind.UNKNOWN_SYMBOL]
+    silent = [f for f in failures if TRAITS[f.kind].precedence > TRAITS[FailureKind.UNKNOWN_SYMBOL].precedence]
+    return unknown[0] if len(unknown) >= 2 and len(unknown) > len(silent) else gravest(failures)
 
 
 def reasons(failures: Mapping[str, Failure]) -> dict[str, str]:

@@ -29,6 +29,7 @@ CONNECTIONS: Final = 8
 
 HostSet = Mapping[str, str]
 """Base URL by host name; `api` is always there."""
+_Parameter = tuple[str, str | int | float | bool | None]
 OpenTransport = Callable[[str], "httpx.AsyncBaseTransport"]
 """Makes the transport of one vendor's client; the seam where tests put their own web."""
 
@@ -92,7 +93,7 @@ class VendorClient:
 
     async def _send_to(self, hosts: HostSet, request: Request) -> Reply:
         url = hosts.get(request.host, hosts[API]) + request.path
-        query = list(request.query)
+        query: list[_Parameter] = list(request.query)
         headers = dict(self.vendor.headers) | dict(request.headers)
         spec = self.vendor.key
         if spec is not None and self.key is not None:
@@ -108,12 +109,12 @@ class VendorClient:
             url, query = self._redirected(url, target, hosts), []
         raise SourceError(FailureKind.SOURCE_ERROR, "redirected in a circle")
 
-    async def _exchange(self, url: str, query: list[tuple[str, str]], headers: dict[str, str]) -> Reply:
+    async def _exchange(self, url: str, query: list[_Parameter], headers: dict[str, str]) -> Reply:
         import httpx  # noqa: PLC0415 - loaded with the first request, after `initialize`
 
         client = self._open()
         try:
-            async with client.stream("GET", url, params=httpx.QueryParams(query) or None, headers=headers) as response:
+            async with client.stream("GET", url, params=httpx.QueryParams(tuple(query)) or None, headers=headers) as response:
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
                     body += chunk

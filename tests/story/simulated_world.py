@@ -1,0 +1,116 @@
+"""A whole server in one process: a real MCP client, the real engine, and the sandbox as the vendors' web.
+
+Nothing touches a socket and nothing waits: the sandbox answers over ASGI under the same hand-turned clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import httpx
+from mcp import Client
+
+from mdagent_mcp.app import open_app
+from mdagent_mcp.config.loading import load
+from mdagent_mcp.sandbox.app import Desk, app_of
+from mdagent_mcp.sandbox.faults import Fault, FaultBoard, Faults
+from mdagent_mcp.sandbox.market import SimulatedMarket
+from mdagent_mcp.server.server import build_server
+from mdagent_mcp.testing import ManualClock
+
+REGULAR = datetime(2026, 11, 24, 16, 30, 20, tzinfo=UTC)
+"""Tuesday 11:30:20 in New York: regular trading."""
+POST = datetime(2026, 11, 24, 22, 30, 20, tzinfo=UTC)
+WEEKEND = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
+VENDORS = ("yahoo", "nasdaq", "cboe", "finnhub")
+SEED = 11
+
+
+@dataclass
+class World:
+    """What a story plays in.
+
+    Attributes:
+        client: the agent.
+        clock: everybody's.
+        desk: the sandbox's own books: calls and faults.
+        market: the truth.
+    """
+
+    client: Client
+    clock: ManualClock
+    desk: Desk
+    market: SimulatedMarket
+
+    def set_faults(self, *faults: str | Fault) -> None:
+        """Switch faults, replacing those before."""
+        self.desk.board.replace(Faults.parse(faults))
+
+    def calls(self) -> dict[str, int]:
+        """Requests each vendor has had so far."""
+        return {vendor: sum(paths.values()) for vendor, paths in self.desk.calls_by_vendor().items()}
+
+
+ResultT = TypeVar("ResultT")
+
+
+async def turning(clock: ManualClock, work: Callable[[], Awaitable[ResultT]], limit_s: float = 15.0) -> ResultT:
+    """Turn the clock in small steps until the work is done.
+
+    Raises:
+        AssertionError: when it takes longer than `limit_s` by that clock.
+    """
+    results: list[ResultT] = []
+
+    async def run() -> None:
+        results.append(await work())
+
+    started = clock.monotonic()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        while not results and clock.monotonic() - started < limit_s:
+            await clock.advance(0.1)
+        tasks.cancel_scope.cancel()
+    assert results, f"not done after {limit_s} s"
+    return results[0]
+
+
+class Unreachable(httpx.AsyncBaseTransport):
+    """A machine without a network."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("Network is unreachable")
+
+
+@asynccontextmanager
+async def world(
+    at: datetime = REGULAR,
+    *faults: str,
+    key: str = "sandbox-key",
+    data_dir: Path | None = None,
+    web: Callable[[str], httpx.AsyncBaseTransport] | None = None,
+    era: str = "auto",
+) -> AsyncIterator[World]:
+    """A server and a client at an instant, with these faults."""
+    clock = ManualClock(at)
+    market = SimulatedMarket(SEED)
+    desk = Desk(market=market, clock=clock, board=FaultBoard(Faults.parse(faults), SEED))
+    app = app_of(desk)
+    environ = {f"MDAGENT_SOURCES__{v.upper()}__BASE_URL": f"http://127.0.0.1/{v}" for v in VENDORS}
+    settings = load({**environ, "FINNHUB_API_KEY": key}).settings
+
+    def opened():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the context manager of open_app
+        transport = web or (lambda _vendor: httpx.ASGITransport(app))
+        return open_app(settings, clock=clock, data_dir=data_dir, open_transport=transport, rng=random.Random(5))
+
+    async with Client(build_server(opened, clock, "test"), mode=era) as client:
+        # The engine opens in the background, in real time; the story begins when it is open.
+        await client.call_tool("source_status", {})
+        yield World(client, clock, desk, market)
