@@ -20,7 +20,7 @@ NAMES = (
     "XNYS XLON XPAR XAMS XBRU XETR XFRA XMIL XMAD XLIS XWBO XDUB XSTO XOSL XCSE XHEL XSWX XWAR XTSE XASX XNZE XTKS "
     "XHKG XKRX XTAI XSES XSHG XBOM BVMF XMEX XJSE"
 ).split()
-FIRST, LAST, LAST_RECORDED = "2000-01-03", "2027-11-19", "2026-12-31"
+FIRST, LAST, LAST_RECORDED = "2000-01-03", "2027-11-23", "2026-12-31"
 """The library knows a year ahead by rule; exchanges whose holidays are announced year by year end earlier."""
 EXTENDED = {"XNYS": {"pre": "04:00", "post_hours": 4}}
 """Extended hours of the consolidated US market, which the library does not know."""
@@ -44,13 +44,15 @@ def describe(name: str, last: str) -> dict[str, Any]:
     calendar = exchange_calendars.get_calendar(name, start=FIRST, end=last)
     zone = ZoneInfo(str(calendar.tz))
     hours: dict[date, tuple[time, time]] = {}
-    pauses: Counter[tuple[str, str]] = Counter()
+    pause: tuple[time, time] | None = None
     for stamp, row in calendar.schedule.iterrows():
         opened, closed = (row[key].to_pydatetime().astimezone(zone).time() for key in ("open", "close"))
         hours[stamp.date()] = (opened, closed)
-        if not (row["break_start"] is None or str(row["break_start"]) == "NaT"):
+        # Only today's midday break is described: Seoul had one until 2000, Hong Kong moved its own in 2012.
+        pause = None
+        if str(row["break_start"]) not in {"None", "NaT"}:
             start, end = (row[key].to_pydatetime().astimezone(zone).time() for key in ("break_start", "break_end"))
-            pauses[_text(start), _text(end)] += 1
+            pause = (start, end)
     weekdays = {day for day, n in Counter(d.weekday() for d in hours).items() if n > len(hours) / 20}
     regular = _regular_hours(hours)
     described: dict[str, Any] = {
@@ -64,8 +66,8 @@ def describe(name: str, last: str) -> dict[str, Any]:
         "extra_sessions": [d.isoformat() for d in hours if d.weekday() not in weekdays],
         **EXTENDED.get(name, {}),
     }
-    if pauses:
-        described["break"] = list(pauses.most_common(1)[0][0])
+    if pause is not None:
+        described["break"] = [_text(at) for at in pause]
     return described
 
 
@@ -79,7 +81,8 @@ def _regular_hours(hours: dict[date, tuple[time, time]]) -> list[tuple[date, tim
             continue
         ahead = Counter(hours[d] for d in days[index : index + 40])
         usual, count = ahead.most_common(1)[0]
-        if usual == hours[day] and usual != current and count > len(days[index : index + 40]) * 0.6:
+        lasting = index == 0 or index + 10 < len(days)
+        if lasting and usual == hours[day] and usual != current and count > len(days[index : index + 40]) * 0.6:
             current = usual
             result.append((day, *usual))
     return result

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import anyio
 import httpx
 from mcp import Client
+from mcp.types import CallToolResult, TextContent
 
 from mdagent_mcp.app import open_app
 from mdagent_mcp.config.loading import load
+from mdagent_mcp.domain.service import MarketData
 from mdagent_mcp.sandbox.app import Desk, app_of
 from mdagent_mcp.sandbox.faults import Fault, FaultBoard, Faults
 from mdagent_mcp.sandbox.market import SimulatedMarket
@@ -61,6 +63,13 @@ class World:
 ResultT = TypeVar("ResultT")
 
 
+def first_text(result: CallToolResult) -> str:
+    """The first text block of a tool's result, which is all that some hosts show on an error."""
+    block = result.content[0]
+    assert isinstance(block, TextContent)
+    return block.text
+
+
 async def turning(clock: ManualClock, work: Callable[[], Awaitable[ResultT]], limit_s: float = 15.0) -> ResultT:
     """Turn the clock in small steps until the work is done.
 
@@ -96,7 +105,7 @@ async def world(
     key: str = "sandbox-key",
     data_dir: Path | None = None,
     web: Callable[[str], httpx.AsyncBaseTransport] | None = None,
-    era: str = "auto",
+    era: Literal["auto", "legacy"] = "auto",
 ) -> AsyncIterator[World]:
     """A server and a client at an instant, with these faults."""
     clock = ManualClock(at)
@@ -106,7 +115,7 @@ async def world(
     environ = {f"MDAGENT_SOURCES__{v.upper()}__BASE_URL": f"http://127.0.0.1/{v}" for v in VENDORS}
     settings = load({**environ, "FINNHUB_API_KEY": key}).settings
 
-    def opened():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the context manager of open_app
+    def opened() -> AbstractAsyncContextManager[MarketData]:
         transport = web or (lambda _vendor: httpx.ASGITransport(app))
         return open_app(settings, clock=clock, data_dir=data_dir, open_transport=transport, rng=random.Random(5))
 

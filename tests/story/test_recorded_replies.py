@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 
+from story.simulated_world import first_text
+
 RECORDINGS = Path(__file__).resolve().parents[2] / ".." / "shared" / "recordings"
 pytestmark = pytest.mark.skipif(
     not RECORDINGS.is_dir(), reason="the recorded replies of real vendors are not beside this checkout (../shared)"
@@ -84,7 +86,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> tuple[dict[str, A
     """Both channels of a tool's answer."""
     result = await client.call_tool(tool, arguments)
     assert result.structured_content is not None
-    return dict(result.structured_content), result.content[0].text
+    return dict(result.structured_content), first_text(result)
 
 
 async def test_a_recorded_weekend_is_answered_with_the_official_close_of_two_independent_sources(

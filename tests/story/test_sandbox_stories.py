@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from story.simulated_world import POST, REGULAR, WEEKEND, Unreachable, World, turning, world
+from story.simulated_world import POST, REGULAR, WEEKEND, Unreachable, World, first_text, turning, world
 
 
 async def ask(world_: World, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -17,7 +17,7 @@ async def ask(world_: World, tool: str, **arguments: Any) -> dict[str, Any]:
     content = result.structured_content
     assert content is not None
     for quote in content.get("quotes", []):
-        assert f"grade {quote['grade']}" in result.content[0].text.lower() or quote["grade"] in result.content[0].text
+        assert f"grade {quote['grade']}" in first_text(result).lower() or quote["grade"] in first_text(result)
     return dict(content)
 
 
@@ -113,7 +113,7 @@ async def test_without_a_network_every_source_is_named_and_the_server_lives_on()
     (failure,) = quotes.structured_content["failures"]
     assert failure["code"] == "network"
     assert failure["sources"] == dict.fromkeys(("cboe", "finnhub", "nasdaq", "yahoo"), "network")
-    assert "Do not estimate" in quotes.content[0].text
+    assert "Do not estimate" in first_text(quotes)
     assert not status.is_error
 
 

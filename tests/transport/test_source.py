@@ -283,7 +283,7 @@ async def test_a_refused_token_is_fetched_again_once() -> None:
 
 async def test_a_token_that_is_no_token_is_never_kept() -> None:
     """An error text in its place is refused, and asked for again the next time."""
-    log, handler = token_web(b"Too Many Requests", b"good", accepted="good")
+    _, handler = token_web(b"Too Many Requests", b"good", accepted="good")
     bench = Bench(handler, quotas=())  # type: ignore[arg-type]
     first = await bench.ask("AAPL", "MSFT", "IBM")
     assert any(isinstance(a, Failure) and a.kind is FailureKind.UNAUTHORIZED for a in first.values())

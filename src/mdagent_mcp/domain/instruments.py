@@ -152,7 +152,8 @@ def parse_symbol(text: str) -> Instrument:
             f"'{echo(text)}' is longer than {SYMBOL_LIMIT} characters; give one symbol such as AAPL per entry"
         )
     instrument = _index(stripped) or _pair(stripped) or _listed(stripped)
-    if instrument is None:
+    # Some letters of other alphabets turn into Latin ones in upper case; they are no symbol.
+    if instrument is None or not text.isascii():
         raise InvalidSymbolError(
             f"'{echo(text)}' is not a symbol; write it like AAPL, BRK.B, VOD.L, ^GSPC, BTC-USD or EURUSD"
         )
@@ -213,7 +214,8 @@ def _listed(text: str) -> Instrument | None:
         return Instrument(
             f"{root}.{suffix}", AssetClass.FOREIGN_EQUITY, listing.calendar, listing.currency, root, suffix
         )
-    if nordic or not root[0].isalpha() or len(root) > 6:
+    # BAC-PA (a preferred share at one vendor) must not become BAC.PA, which is Paris.
+    if nordic or listing is not None or not root[0].isalpha() or len(root) > 6:
         return None
     canonical = f"{root}.{suffix}" if suffix else root
     return Instrument(canonical, AssetClass.US_EQUITY, "XNYS", "USD", root, suffix)

@@ -365,9 +365,11 @@ def refuse_errors(vendor: Vendor, reply: Reply) -> None:
 
 def _describe(reply: Reply) -> str:
     text = reply.body[:200].decode("utf-8", "replace").strip()
+    if text.startswith("<"):
+        return f"HTTP {reply.status} with a markup page"
     return f"HTTP {reply.status}: {text}" if text else f"HTTP {reply.status} with an empty body"
 
 
 def _retry_after(reply: Reply) -> float | None:
     text = reply.headers.get("retry-after", "").strip()
-    return float(text) if text.isdigit() and len(text) < 7 else None
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None

@@ -20,7 +20,7 @@ FAILURES_FOR_ALARM: Final = 2.2
 """At least this many full failures in a row are needed, however rare the calls."""
 MEMORY_S: Final = 300.0
 """The score halves in this time, or in that of ten calls where they are rarer: old trouble is no new evidence."""
-LEARNING_SHARE: Final = 0.6
+LEARNING_SHARE: Final = 0.3
 """Above this share of the threshold the usual rate is not learned, so that an outage does not become usual."""
 INERTIA: Final = 50.0
 """Outcomes that the first guess of the usual rate is worth."""

@@ -22,6 +22,8 @@ LONGEST_S: Final = 1e5
 _NEGLIGIBLE: Final = 1e-3
 """A bucket that decayed below this weight is forgotten."""
 
+_SLACK: Final = 1e-9
+"""Share that rounding may add to a sum of weights."""
 _GROWTH: Final = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR)
 _LOG_GROWTH: Final = math.log(_GROWTH)
 _LOWEST: Final = math.ceil(math.log(SHORTEST_S) / _LOG_GROWTH)
@@ -92,7 +94,7 @@ def decay(histogram: LatencyHistogram, factor: float) -> LatencyHistogram:
 def quantile(histogram: LatencyHistogram, share: float) -> float | None:
     """The latency in seconds below which `share` (0 to 1) of what was recorded lies; None when nothing was.
 
-    Of `n` undecayed latencies it is the one with rank `floor(share * (n - 1))`, counted from zero.
+    It is the shortest one such that those up to it make up `share` of all weights, so decay as a whole changes nothing.
 
     Raises:
         ValueError: when the share is not between 0 and 1.
@@ -101,12 +103,12 @@ def quantile(histogram: LatencyHistogram, share: float) -> float | None:
         raise ValueError(f"a quantile's share lies between 0 and 1, got {share}")
     if not histogram.weights:
         return None
-    rank = share * max(0.0, histogram.total - 1.0)
+    wanted = (share - _SLACK) * histogram.total
     reached = 0.0
     buckets = sorted(histogram.weights)
     for bucket in buckets:
         reached += histogram.weights[bucket]
-        if reached > rank:
+        if reached >= wanted:
             return _middle(bucket)
     return _middle(buckets[-1])
 

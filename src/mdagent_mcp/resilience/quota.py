@@ -38,7 +38,20 @@ class Spending:
     weight: int
 
 
-_NOTHING: Final[Mapping[Quota, tuple[Spending, ...]]] = MappingProxyType({})
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What one quota's window holds.
+
+    Attributes:
+        spendings: oldest first.
+        used: the sum of their weights.
+    """
+
+    spendings: tuple[Spending, ...] = ()
+    used: int = 0
+
+
+_NOTHING: Final[Mapping[Quota, Window]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +59,12 @@ class QuotaLog:
     """What was admitted, as far back as any window reaches.
 
     Attributes:
-        spent: per quota, oldest first.
+        windows: per quota.
         blocked_until: nothing is admitted before, because the vendor said so; seconds.
         newest: the latest `now` that was seen.
     """
 
-    spent: Mapping[Quota, tuple[Spending, ...]] = field(default_factory=lambda: _NOTHING)
+    windows: Mapping[Quota, Window] = field(default_factory=lambda: _NOTHING)
     blocked_until: float = 0.0
     newest: float = 0.0
 
@@ -113,9 +126,9 @@ def admit(
     current = {quota: _within(_known(log, quota), quota, now, margin_s) for quota in quotas}
     refusal = _refusal(log, current, now, weight, margin_s)
     if refusal is not None:
-        return QuotaLog(current, log.blocked_until, now), refusal
-    charged = {quota: _charged(entries, quota, now, weight) for quota, entries in current.items()}
-    return QuotaLog(charged, log.blocked_until, now), Admission(allowed=True)
+        return QuotaLog({**log.windows, **current}, log.blocked_until, now), refusal
+    charged = {quota: _charged(window, quota, now, weight) for quota, window in current.items()}
+    return QuotaLog({**log.windows, **charged}, log.blocked_until, now), Admission(allowed=True)
 
 
 def peek(log: QuotaLog, quotas: Sequence[Quota], now: float, weight: int = 1, *, margin_s: float = 0.0) -> Admission:
@@ -133,7 +146,7 @@ def block_until(log: QuotaLog, now: float, until: float) -> QuotaLog:
     """
     if not math.isfinite(now) or not math.isfinite(until):
         raise ValueError(f"an instant is a finite number of seconds, got {now} and {until}")
-    return QuotaLog(log.spent, max(log.blocked_until, min(until, now + LONGEST_BLOCK_S)), log.newest)
+    return QuotaLog(log.windows, max(log.blocked_until, min(until, now + LONGEST_BLOCK_S)), log.newest)
 
 
 def usage(log: QuotaLog, quotas: Sequence[Quota], now: float, *, margin_s: float = 0.0) -> tuple[QuotaUsage, ...]:
@@ -141,9 +154,9 @@ def usage(log: QuotaLog, quotas: Sequence[Quota], now: float, *, margin_s: float
     now = max(now, log.newest)
     views = []
     for quota in quotas:
-        entries = _within(_known(log, quota), quota, now, margin_s)
-        resets_at = _free_at(entries[0], quota, margin_s) if entries else None
-        views.append(QuotaUsage(quota, sum(entry.weight for entry in entries), resets_at))
+        window = _within(_known(log, quota), quota, now, margin_s)
+        resets_at = _free_at(window.spendings[0], quota, margin_s) if window.spendings else None
+        views.append(QuotaUsage(quota, window.used, resets_at))
     return tuple(views)
 
 
@@ -155,32 +168,39 @@ def seconds_until(instant: float, now: float) -> float:
     return wait if now + wait >= instant else math.nextafter(instant, math.inf) - now
 
 
-def _known(log: QuotaLog, quota: Quota) -> tuple[Spending, ...]:
-    if quota in log.spent:
-        return log.spent[quota]
-    longest = max(log.spent, key=lambda known: known.window_s, default=None)
-    return () if longest is None else log.spent[longest]
+def _known(log: QuotaLog, quota: Quota) -> Window:
+    if quota in log.windows:
+        return log.windows[quota]
+    return max(log.windows.values(), key=_reach, default=Window())
 
 
-def _free_at(entry: Spending, quota: Quota, margin_s: float) -> float:
-    return entry.last + (quota.window_s + margin_s)
+def _reach(window: Window) -> tuple[float, float]:
+    """How much of the past a window tells: as recent as can be, then as far back as can be."""
+    spendings = window.spendings
+    return (spendings[-1].last, -spendings[0].first) if spendings else (-math.inf, -math.inf)
 
 
-def _within(entries: tuple[Spending, ...], quota: Quota, now: float, margin_s: float) -> tuple[Spending, ...]:
-    gone = 0
-    while gone < len(entries) and _free_at(entries[gone], quota, margin_s) <= now:
-        gone += 1
-    return entries[gone:]
+def _free_at(spending: Spending, quota: Quota, margin_s: float) -> float:
+    return spending.last + (quota.window_s + margin_s)
+
+
+def _within(window: Window, quota: Quota, now: float, margin_s: float) -> Window:
+    gone, used = 0, window.used
+    for spending in window.spendings:
+        if _free_at(spending, quota, margin_s) > now:
+            break
+        gone, used = gone + 1, used - spending.weight
+    return window if gone == 0 else Window(window.spendings[gone:], used)
 
 
 def _refusal(
-    log: QuotaLog, current: Mapping[Quota, tuple[Spending, ...]], now: float, weight: int, margin_s: float
+    log: QuotaLog, current: Mapping[Quota, Window], now: float, weight: int, margin_s: float
 ) -> Admission | None:
     latest, held_by = log.blocked_until, None
-    for quota, entries in current.items():
+    for quota, window in current.items():
         if weight > quota.limit:
             return Admission(allowed=False, wait_s=None, quota=quota)
-        free_at = _room_at(entries, quota, weight, margin_s)
+        free_at = _room_at(window, quota, weight, margin_s)
         if free_at is not None and free_at > latest:
             latest, held_by = free_at, quota
     if latest <= now:
@@ -188,20 +208,21 @@ def _refusal(
     return Admission(allowed=False, wait_s=seconds_until(latest, now), quota=held_by)
 
 
-def _room_at(entries: tuple[Spending, ...], quota: Quota, weight: int, margin_s: float) -> float | None:
+def _room_at(window: Window, quota: Quota, weight: int, margin_s: float) -> float | None:
     """When enough of the oldest calls will have left the window; None when there is room already."""
-    excess = sum(entry.weight for entry in entries) + weight - quota.limit
+    excess = window.used + weight - quota.limit
     free_at = None
-    for entry in entries:
+    for spending in window.spendings:
         if excess <= 0:
             break
-        excess -= entry.weight
-        free_at = _free_at(entry, quota, margin_s)
+        excess -= spending.weight
+        free_at = _free_at(spending, quota, margin_s)
     return free_at
 
 
-def _charged(entries: tuple[Spending, ...], quota: Quota, now: float, weight: int) -> tuple[Spending, ...]:
-    if entries and quota.limit > MAX_ENTRIES and now - entries[-1].first < quota.window_s / MAX_ENTRIES:
-        newest = entries[-1]
-        return (*entries[:-1], Spending(newest.first, now, newest.weight + weight))
-    return (*entries, Spending(now, now, weight))
+def _charged(window: Window, quota: Quota, now: float, weight: int) -> Window:
+    used, newest = window.used + weight, window.spendings[-1:]
+    if newest and quota.limit > MAX_ENTRIES and now - newest[0].first < quota.window_s / MAX_ENTRIES:
+        joined = Spending(newest[0].first, now, newest[0].weight + weight)
+        return Window((*window.spendings[:-1], joined), used)
+    return Window((*window.spendings, Spending(now, now, weight)), used)

@@ -54,12 +54,19 @@ def read_recorded(
         instrument: what it was about, where the URL does not say.
     """
     split = urlsplit(url)
-    recorded = RecordedUrl(split.path, dict(parse_qsl(split.query)), instrument, received_at)
+    recorded = RecordedUrl(split.path, _first_values(split.query), instrument, received_at)
     reply = Reply(status, {k.lower(): v for k, v in (headers or {}).items()}, body, received_at)
     try:
         return _read(vendor, recorded, reply)
     except SourceError as error:
         return RecordedReading(failure=error.as_failure(vendor.id))
+
+
+def _first_values(query: str) -> dict[str, str]:
+    first: dict[str, str] = {}
+    for name, value in parse_qsl(query):
+        first.setdefault(name, value)
+    return first
 
 
 def _read(vendor: Vendor, recorded: RecordedUrl, reply: Reply) -> RecordedReading:

@@ -1,0 +1,108 @@
+"""`--sandbox`: the embedded simulated market in place of every source.
+
+The rule of this module: a simulated price must be recognisable as one wherever it is shown, and never reaches the
+memory of real ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from mdagent_mcp.config.settings import Settings, SourceSettings
+from mdagent_mcp.domain.answers import (
+    HistoryAnswer,
+    Overall,
+    QuoteAnswer,
+    QuotesAnswer,
+    SourceStatus,
+    SymbolFailure,
+)
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
+from mdagent_mcp.domain.service import AnswerKind, MarketData, Progress
+from mdagent_mcp.domain.vendor import Vendor
+from mdagent_mcp.sandbox.faults import VENDORS as IMITATED
+from mdagent_mcp.sandbox.server import Sandbox
+from mdagent_mcp.vendors.registry import VENDORS
+
+NOTICE: Final = "SIMULATED market, not a real price:"
+"""Begins every summary and headline."""
+SANDBOX_KEY: Final = "sandbox-key"
+"""Made up; the sandbox takes any key."""
+_DIRECTORY: Final = "sandbox"
+
+_AnswerT = TypeVar("_AnswerT", QuoteAnswer, HistoryAnswer)
+
+
+def simulated_settings(settings: Settings, sandbox: Sandbox) -> Settings:
+    """The settings with every source answered by the sandbox, and with nothing of the real sources left.
+
+    A source that the sandbox does not speak for is not asked.
+    """
+    return settings.model_copy(update={"sources": {vendor.id: _simulated(vendor, sandbox) for vendor in VENDORS}})
+
+
+def simulated_data_directory(real: Path) -> Path:
+    """Where what was learned about the simulated market is kept."""
+    return real / _DIRECTORY
+
+
+def _simulated(vendor: Vendor, sandbox: Sandbox) -> SourceSettings:
+    if vendor.id not in IMITATED:
+        return SourceSettings.model_validate({"enabled": False})
+    key = None if vendor.key is None else SANDBOX_KEY
+    return SourceSettings.model_validate({"base_url": sandbox.url_for(vendor.id), "api_key": key})
+
+
+class SimulatedMarketData:
+    """A `MarketData` whose answers say that they are simulated.
+
+    Args:
+        service: the engine over the sandbox.
+    """
+
+    def __init__(self, service: MarketData) -> None:
+        self._service = service
+
+    @property
+    def source_ids(self) -> tuple[str, ...]:
+        """The ids of all sources, in listing order."""
+        return self._service.source_ids
+
+    async def quotes(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
+        """Simulated prices."""
+        answer = await self._service.quotes(question, progress)
+        return replace(answer, quotes=tuple(_marked(quote) for quote in answer.quotes))
+
+    async def history(
+        self, question: HistoryQuestion, progress: Progress | None = None
+    ) -> HistoryAnswer | SymbolFailure:
+        """Simulated bars."""
+        answer = await self._service.history(question, progress)
+        return _marked(answer) if isinstance(answer, HistoryAnswer) else answer
+
+    async def source_status(self, source: str | None = None) -> tuple[tuple[SourceStatus, ...], Overall]:
+        """What the simulated sources are doing."""
+        statuses, overall = await self._service.source_status(source)
+        return tuple(replace(status, title=f"{status.title} (simulated)") for status in statuses), overall
+
+    async def explain_evidence(self, evidence_id: str) -> QuoteAnswer | HistoryAnswer | None:
+        """The kept answer behind an evidence id."""
+        return _kept(await self._service.explain_evidence(evidence_id))
+
+    async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
+        """The latest kept answer of this kind."""
+        return _kept(await self._service.explain_symbol(instrument, kind))
+
+
+def _kept(answer: QuoteAnswer | HistoryAnswer | None) -> QuoteAnswer | HistoryAnswer | None:
+    if isinstance(answer, QuoteAnswer):
+        return _marked(answer)
+    return None if answer is None else _marked(answer)
+
+
+def _marked(answer: _AnswerT) -> _AnswerT:
+    explanation = replace(answer.explanation, headline=f"{NOTICE} {answer.explanation.headline}")
+    return replace(answer, summary=f"{NOTICE} {answer.summary}", explanation=explanation)

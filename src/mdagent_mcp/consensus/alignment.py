@@ -1,0 +1,284 @@
+"""Like with like: which session a quote's price belongs to, how late it is, and whether it may speak about now.
+
+The rule of this module: nothing is compared before it was aligned. A quote is refused when it is wrong by
+construction; otherwise it gets a session (its tag, corrected by its event time), a standing and an effective delay.
+Delays are upper bounds: a stamp that only tells the minute is taken for the minute's start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Final
+
+from mdagent_mcp.consensus.context import QuoteContext
+from mdagent_mcp.consensus.market import Market
+from mdagent_mcp.consensus.quote_checks import check_quote, is_sound
+from mdagent_mcp.consensus.tolerance import Tolerance
+from mdagent_mcp.consensus.wording import duration_text
+from mdagent_mcp.domain.calendar import MarketState
+from mdagent_mcp.domain.prices import Quote, Session
+from mdagent_mcp.domain.quality import Finding
+
+DATE_ONLY_S: Final = 86400.0
+"""Resolution of an event time that is only a date."""
+_MINIMUM_AGE_S: Final = 0.5
+_LEAST_TRUST: Final = 0.02
+_WEIGHT_FLOOR: Final = 0.001
+_TIME_ZONE_SHIFT_S: Final = 900.0
+"""From a quarter of an hour ahead on, a time zone was mistaken; below it, a clock is wrong."""
+
+
+class Standing(IntEnum):
+    """What a quote can be used for, best first."""
+
+    CURRENT = 0
+    """From the answered session, with a time."""
+    UNDATED = 1
+    """From the answered session, but nobody can say how old."""
+    OTHER = 2
+    """A price of another session."""
+    EARLIER = 3
+    """From before the session that is answered."""
+    REFUSED = 4
+    """Wrong by construction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One quote, aligned.
+
+    Attributes:
+        quote: as the source gave it.
+        group: whose data it is.
+        session: the session its price belongs to.
+        standing: what it can be used for.
+        event_time: the source's event time on our clock; None when it cannot be believed or is missing.
+        delay_s: effective delay, an upper bound; None when it cannot be known.
+        vote_age_s: most likely age, the middle of what its resolution leaves open; infinite when unknown.
+        weight: log-odds weight of its source.
+        log_price: natural logarithm of the price.
+        sound: it passes the checks on its own fields.
+        findings: those checks.
+        cause: why it is refused or has no say; empty otherwise.
+    """
+
+    quote: Quote
+    group: str
+    session: Session
+    standing: Standing
+    event_time: datetime | None
+    delay_s: float | None
+    vote_age_s: float
+    weight: float
+    log_price: float
+    sound: bool
+    findings: tuple[Finding, ...]
+    cause: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The cause without the fault's id in front of it."""
+        return self.cause.partition(": ")[2] or self.cause
+
+    @property
+    def key(self) -> tuple[str | float, ...]:
+        """A total order that does not depend on the order of arrival."""
+        q = self.quote
+        numbers = (q.previous_close, q.bid, q.ask, q.volume, q.open, q.high, q.low, q.declared_delay_s)
+        price = q.price if math.isfinite(q.price) else -1.0
+        secondary = (-1.0 if n is None else n for n in numbers)
+        stamp = -1.0 if q.event_time is None else q.event_time.timestamp()
+        tags = (q.session, q.currency or "", q.venue_only, q.event_time_resolution_s)
+        return (q.source, self.session, price, self.vote_age_s, self.standing, stamp, *secondary, *tags)
+
+
+def vote_weight(trust: float) -> float:
+    """The log-odds weight ln(10 A / (1 - A)) of a source that is right with probability A."""
+    share = min(max(trust, _LEAST_TRUST), 1 - _LEAST_TRUST)
+    return max(_WEIGHT_FLOOR, math.log(10 * share / (1 - share)))
+
+
+def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = "") -> Observation:
+    """Find out what `quote` can say; `refusal` is the reason it was already found wrong by construction."""
+    event_time, ahead_s = _event_time(quote, context)
+    if not refusal and ahead_s > 0:
+        kind = "a time zone shift" if ahead_s >= _TIME_ZONE_SHIFT_S else "its clock runs ahead"
+        refusal = f"future: stamped {duration_text(ahead_s)} ahead of now, {kind}"
+    session, standing = _place(quote.session, event_time, market, context)
+    if refusal:
+        standing = Standing.REFUSED
+    findings = check_quote(quote, session, context.thresholds)
+    delay = None if event_time is None else _delay(quote, session, event_time, market, context)
+    coarse = quote.event_time_resolution_s if session is not Session.CLOSED else 0.0
+    usable = math.isfinite(quote.price) and quote.price > 0
+    return Observation(
+        quote=quote,
+        group=context.group_of(quote.source),
+        session=session,
+        standing=standing,
+        event_time=event_time,
+        delay_s=delay,
+        vote_age_s=math.inf if delay is None else max(0.0, delay - coarse / 2 if coarse > 1 else delay),
+        weight=vote_weight(context.trust_in(quote.source)),
+        log_price=math.log(quote.price) if usable else -math.inf,
+        sound=is_sound(findings),
+        findings=findings,
+        cause=refusal or _cause(standing, session, event_time, market),
+    )
+
+
+def undated(observation: Observation) -> Observation:
+    """A quote refused for its impossible event time, taken without it because nothing better is there."""
+    return replace(observation, standing=Standing.UNDATED, event_time=None, delay_s=None, vote_age_s=math.inf)
+
+
+def answered_session(observations: tuple[Observation, ...], market: Market) -> Session:
+    """The session to answer: the running one; the official close when nothing of it can be had or nothing runs."""
+    if market.regular_hours:
+        return Session.REGULAR
+    if market.extended_hours:
+        wanted = Session.PRE if market.state is MarketState.PRE else Session.POST
+        if any(o.session is wanted and o.standing is Standing.CURRENT for o in observations):
+            return wanted
+    return Session.CLOSED
+
+
+def stand_for(session: Session, observation: Observation) -> Observation:
+    """The observation with its standing once it is settled which session is answered."""
+    if observation.session is session or observation.standing in {Standing.REFUSED, Standing.EARLIER}:
+        return observation
+    return replace(observation, standing=Standing.OTHER, cause=f"other_session: {_OTHER[observation.session]}")
+
+
+def lagging(observation: Observation, peers: tuple[Observation, ...], tolerance: Tolerance) -> Observation:
+    """The observation with the delay that a newer, different price of a peer proves."""
+    own = observation.event_time
+    if own is None or observation.delay_s is None or observation.session is Session.CLOSED:
+        return observation
+    lag = max((_lag(observation, own, peer, tolerance) for peer in peers if peer is not observation), default=0.0)
+    if lag <= observation.delay_s:
+        return observation
+    return replace(observation, delay_s=lag, vote_age_s=max(observation.vote_age_s, lag))
+
+
+_OTHER: Final[Mapping[Session, str]] = {
+    Session.PRE: "a pre-market print",
+    Session.REGULAR: "a price of regular trading",
+    Session.POST: "a post-market print",
+    Session.CLOSED: "the official close",
+}
+
+
+def _event_time(quote: Quote, context: QuoteContext) -> tuple[datetime | None, float]:
+    """The event time on our clock, and how far it lies in the future beyond what is tolerated."""
+    if quote.event_time is None:
+        return None, 0.0
+    stamp = quote.event_time
+    offset = context.clock_offsets.get(quote.source, 0.0)
+    if offset:
+        stamp -= timedelta(seconds=offset)
+    ahead = (stamp - context.now).total_seconds()
+    if ahead <= context.thresholds.future_tolerance_s + min(quote.event_time_resolution_s, 60.0):
+        return stamp, 0.0
+    if quote.event_time_resolution_s >= DATE_ONLY_S and ahead < DATE_ONLY_S:
+        return None, 0.0  # today's date while the session runs: from today, no more can be told
+    return None, ahead
+
+
+def _place(
+    tag: Session, event_time: datetime | None, market: Market, context: QuoteContext
+) -> tuple[Session, Standing]:
+    if market.continuous and market.known:
+        tag = Session.REGULAR if market.regular_hours else Session.CLOSED
+    if event_time is None:
+        return _untimed_session(tag, market), Standing.UNDATED
+    if not market.known:
+        return _untimed_session(tag, market), Standing.CURRENT
+    if market.regular_hours:
+        return _place_in_regular_hours(tag, event_time, market)
+    return _place_outside_regular_hours(tag, event_time, market, context)
+
+
+def _untimed_session(tag: Session, market: Market) -> Session:
+    """An undated regular price is the running session's, or the close when nothing runs."""
+    if tag in {Session.PRE, Session.POST}:
+        return tag
+    if not market.known:
+        return Session.REGULAR
+    return tag if market.regular_hours else Session.CLOSED
+
+
+def _place_in_regular_hours(tag: Session, event_time: datetime, market: Market) -> tuple[Session, Standing]:
+    if market.since is not None and event_time < market.since:
+        extended = tag in {Session.PRE, Session.POST}
+        return tag, Standing.OTHER if extended and _is_today(event_time, market) else Standing.EARLIER
+    return Session.REGULAR, Standing.CURRENT
+
+
+def _is_today(event_time: datetime, market: Market) -> bool:
+    return market.current is not None and event_time >= market.current.pre_open
+
+
+def _place_outside_regular_hours(
+    tag: Session, event_time: datetime, market: Market, context: QuoteContext
+) -> tuple[Session, Standing]:
+    if market.last is None or event_time < market.last.open:
+        return tag, Standing.EARLIER
+    if tag is Session.CLOSED:
+        return tag, Standing.CURRENT
+    settle = timedelta(seconds=context.thresholds.settle_s)
+    if tag is Session.REGULAR and event_time <= market.last.close + settle:
+        return Session.CLOSED, Standing.CURRENT  # closing auctions are printed up to some minutes after the bell
+    if market.extended_hours and market.since is not None and event_time >= market.since:
+        return (Session.PRE if market.state is MarketState.PRE else Session.POST), Standing.CURRENT
+    return (Session.POST if tag is Session.REGULAR else tag), Standing.OTHER
+
+
+def _delay(quote: Quote, session: Session, event_time: datetime, market: Market, context: QuoteContext) -> float:
+    """How much later than the newest price there could be: the time since the close, the break or now."""
+    slack = context.thresholds.close_slack_s
+    end = market.last.close if session is Session.CLOSED and market.last is not None else market.paused_at
+    if end is not None and not (session is Session.CLOSED and market.regular_hours):
+        return max(0.0, (end - event_time).total_seconds() - slack)
+    if not market.regular_hours and not market.extended_hours and market.last is not None:
+        return max(0.0, (market.last.close - event_time).total_seconds() - slack)
+    age = max(0.0, (market.now - event_time).total_seconds())
+    learned = context.learned
+    if learned is not None:
+        age = _learned_delay(age, quote, context)
+    return max(age, quote.declared_delay_s)
+
+
+def _learned_delay(age: float, quote: Quote, context: QuoteContext) -> float:
+    """The age of a last trade less the pause that is usual between trades; the frozen time of a price that stands."""
+    learned = context.learned
+    gap = None if learned is None else learned.gap_q95_s.get(quote.source)
+    if learned is None or gap is None:
+        return age
+    delay = max(min(age, _MINIMUM_AGE_S), age - gap)
+    unchanged = learned.unchanged_s.get(quote.source, 0.0)
+    sigma, spread = learned.volatility_per_sqrt_s, learned.relative_spread
+    if sigma is None or spread is None:
+        return delay
+    tick = 0.0 if learned.tick is None else learned.tick / quote.price
+    usual = max(25 * gap, (4 * (tick + spread / 2) / sigma) ** 2, 45.0)
+    return max(delay, unchanged) if unchanged > usual else delay
+
+
+def _lag(own: Observation, own_time: datetime, peer: Observation, tolerance: Tolerance) -> float:
+    if peer.event_time is None or peer.session is not own.session or peer.event_time <= own_time:
+        return 0.0
+    moved = abs(own.log_price - peer.log_price) > tolerance.agreement(0.0)
+    return (peer.event_time - own_time).total_seconds() if moved else 0.0
+
+
+def _cause(standing: Standing, session: Session, event_time: datetime | None, market: Market) -> str:
+    if standing is Standing.EARLIER and event_time is not None:
+        return f"stale by {duration_text((market.now - event_time).total_seconds())}: from before the session"
+    if standing is Standing.UNDATED:
+        return "undated: the source does not say when it was true"
+    return f"other_session: {_OTHER[session]}" if standing is Standing.OTHER else ""

@@ -1,0 +1,223 @@
+"""Whom to believe: quotes that agree form cliques, upstream groups vote, and one member's own value is served.
+
+The rules of this module: prices are never averaged; a group of sources that pass on the same data has one vote; two
+independent groups outweigh any single one; a clique that is older than the freshest quote by more than its age
+explains stands back behind one of the same strength.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import combinations
+from typing import Final
+
+from mdagent_mcp.consensus.alignment import Observation
+from mdagent_mcp.consensus.context import GradingThresholds
+from mdagent_mcp.consensus.tolerance import Tolerance
+
+_UNDATED_APART_S: Final = 60.0
+"""Time assumed between two prices of which one has no time."""
+
+
+class Relation(Enum):
+    """What two prices say about each other."""
+
+    AGREE = "agree"
+    DIFFER = "differ"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fusion:
+    """The result of the vote.
+
+    Attributes:
+        served: whose own value is the answer.
+        members: the winning clique, the served one first.
+        outsiders: the other voters with what they say about the served value.
+        corroborating: the upstream groups that count as independent confirmations, the served one's included.
+        contested: as many independent groups contradict the winner, unexplained, as support it.
+        opponents: who contradicts it without an explanation.
+        shares: share of the vote of every voter, in the order of `members` then `outsiders`.
+    """
+
+    served: Observation
+    members: tuple[Observation, ...]
+    outsiders: tuple[tuple[Observation, Relation], ...]
+    corroborating: tuple[str, ...]
+    contested: bool
+    opponents: tuple[Observation, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def groups(self) -> int:
+        """How many independent confirmations there are."""
+        return len(self.corroborating)
+
+    @property
+    def outliers(self) -> tuple[Observation, ...]:
+        """The voters that contradict the served value."""
+        return tuple(o for o, relation in self.outsiders if relation is Relation.CONFLICT)
+
+    @property
+    def confirming(self) -> tuple[Observation, ...]:
+        """The members whose group counts as a confirmation."""
+        return tuple(m for m in self.members if m.group in self.corroborating)
+
+
+def relate(first: Observation, second: Observation, tolerance: Tolerance) -> Relation:
+    """What two prices of the same session say about each other."""
+    distance = abs(first.log_price - second.log_price)
+    apart = _apart_s(first, second)
+    if distance <= tolerance.agreement(apart):
+        return Relation.AGREE
+    return Relation.DIFFER if distance <= tolerance.conflict(apart) else Relation.CONFLICT
+
+
+def fuse(
+    voters: Iterable[Observation],
+    tolerance: Tolerance,
+    thresholds: GradingThresholds,
+    implausible: Callable[[Observation], bool],
+) -> Fusion:
+    """Let the voters vote.
+
+    Args:
+        voters: at least one, all of one session.
+        tolerance: of the symbol.
+        thresholds: the rubric's lines.
+        implausible: whether a price is a power of ten away from what the symbol is known to cost.
+    """
+    ordered = sorted(voters, key=lambda o: o.key)
+    agree = [[a is b or relate(a, b, tolerance) is Relation.AGREE for b in ordered] for a in ordered]
+    cliques = [tuple(ordered[i] for i in clique) for clique in _maximal_cliques(agree)]
+    freshest = min(o.vote_age_s for o in ordered)
+    late_from = freshest + thresholds.explained_lag_s
+
+    def strength(clique: Sequence[Observation]) -> tuple[float, ...]:
+        age = min(o.vote_age_s for o in clique)
+        return (
+            min(2, len({o.group for o in clique})),
+            not all(map(implausible, clique)),
+            age <= late_from or math.isinf(freshest),
+            any(o.sound for o in clique),
+            round(sum(_group_votes(clique).values()), 9),
+            -age,
+            -min(o.log_price for o in clique),  # a tie must not depend on names
+        )
+
+    winner = max(cliques, key=strength)
+    members = tuple(sorted(winner, key=lambda o: _serving_order(o, thresholds)))
+    served = members[0]
+    outside = [(o, relate(served, o, tolerance)) for o in ordered if all(o is not m for m in members)]
+    opponents = [o for o, relation in outside if relation is Relation.CONFLICT and not _is_late(o, served, thresholds)]
+    if not implausible(served):
+        opponents = [o for o in opponents if not implausible(o)]
+    return Fusion(
+        served=served,
+        members=members,
+        outsiders=tuple(outside),
+        corroborating=_corroborating(members, thresholds),
+        contested=_largest_camp(opponents, tolerance) >= len({m.group for m in members}),
+        opponents=tuple(opponents),
+        shares=_shares((members, [o for o, _ in outside])),
+    )
+
+
+def half_width(fusion: Fusion, tolerance: Tolerance) -> float:
+    """Half width of the sure interval as a share of the price: wider for a price that nobody confirms."""
+    apart = fusion.served.vote_age_s
+    apart = _UNDATED_APART_S if math.isinf(apart) else apart
+    return min(0.5, tolerance.agreement(apart) if fusion.groups > 1 else tolerance.conflict(apart))
+
+
+def _apart_s(first: Observation, second: Observation) -> float:
+    if math.isinf(first.vote_age_s) or math.isinf(second.vote_age_s):
+        return _UNDATED_APART_S
+    return abs(first.vote_age_s - second.vote_age_s)
+
+
+def _maximal_cliques(agree: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
+    """Every set of voters that all agree with each other and cannot be enlarged (Bron and Kerbosch)."""
+    found: list[tuple[int, ...]] = []
+    neighbours = [{j for j, yes in enumerate(row) if yes and j != i} for i, row in enumerate(agree)]
+
+    def grow(clique: tuple[int, ...], candidates: set[int], excluded: set[int]) -> None:
+        if not candidates and not excluded:
+            found.append(tuple(sorted(clique)))
+            return
+        pivot = max(candidates | excluded, key=lambda v: (len(neighbours[v] & candidates), -v))
+        for vertex in sorted(candidates - neighbours[pivot]):
+            near = neighbours[vertex]
+            grow((*clique, vertex), candidates & near, excluded & near)
+            candidates = candidates - {vertex}
+            excluded = excluded | {vertex}
+
+    grow((), set(range(len(agree))), set())
+    return sorted(found)
+
+
+def _group_votes(clique: Iterable[Observation]) -> dict[str, float]:
+    """The vote of each upstream group: that of its most trusted member, however many members say the same."""
+    votes: dict[str, float] = {}
+    for member in clique:
+        votes[member.group] = max(member.weight, votes.get(member.group, 0.0))
+    return votes
+
+
+def _serving_order(
+    observation: Observation, thresholds: GradingThresholds
+) -> tuple[bool, int, bool, float, float, str]:
+    delay = math.inf if observation.delay_s is None else observation.delay_s
+    limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
+    band = sum(delay > limit for limit in limits) + (observation.delay_s is None)
+    quote = observation.quote
+    return (not observation.sound, band, quote.venue_only, -observation.weight, delay, quote.source)
+
+
+def _is_late(observation: Observation, served: Observation, thresholds: GradingThresholds) -> bool:
+    if math.isinf(observation.vote_age_s):
+        return not math.isinf(served.vote_age_s)
+    return observation.vote_age_s > served.vote_age_s + thresholds.explained_lag_s
+
+
+def _corroborating(members: Sequence[Observation], thresholds: GradingThresholds) -> tuple[str, ...]:
+    """The groups of sound members that are fresh, or as old as the served price where that is not fresh itself."""
+    served = members[0]
+    limit = thresholds.corroboration_age_s
+    if served.vote_age_s > limit:
+        limit += served.vote_age_s
+    groups = [served.group, *(m.group for m in members[1:] if m.sound and m.vote_age_s <= limit)]
+    return tuple(dict.fromkeys(groups))
+
+
+def _largest_camp(opponents: Sequence[Observation], tolerance: Tolerance) -> float:
+    """How many groups the strongest contradiction unites; less than any winner has without opponents."""
+    camps = [len({o.group for o in camp}) for camp in _camps(opponents, tolerance)]
+    return max(camps, default=-1)
+
+
+def _camps(opponents: Sequence[Observation], tolerance: Tolerance) -> list[tuple[Observation, ...]]:
+    if not opponents:
+        return []
+    agree = [[a is b or relate(a, b, tolerance) is Relation.AGREE for b in opponents] for a in opponents]
+    return [tuple(opponents[i] for i in clique) for clique in _maximal_cliques(agree)]
+
+
+def _shares(camps: Iterable[Sequence[Observation]]) -> tuple[float, ...]:
+    """Every voter's share: a group's vote is divided among its members in the same camp."""
+    raw: list[float] = []
+    for camp in camps:
+        votes = _group_votes(camp)
+        sizes = {group: sum(o.group == group for o in camp) for group in votes}
+        raw.extend(votes[o.group] / sizes[o.group] for o in camp)
+    total = sum(raw)
+    return tuple(round(share / total, 4) for share in raw)
+
+
+def widest_gap(observations: Sequence[Observation]) -> float:
+    """Greatest difference of log prices among `observations`."""
+    return max((abs(a.log_price - b.log_price) for a, b in combinations(observations, 2)), default=0.0)

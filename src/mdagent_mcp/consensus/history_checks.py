@@ -1,0 +1,248 @@
+"""Checks on a single series: what a check is, the list of all rules, and those that look at single rows.
+
+A check is a function from a `Subject` to an `Observed`: one finding for the grade and an issue for every bar
+concerned. Checks never change anything. `RULES` lists every rule of a history judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from types import MappingProxyType
+from typing import Final
+
+from mdagent_mcp.consensus.history_levels import Levels, find_levels
+from mdagent_mcp.consensus.history_series import Series
+from mdagent_mcp.consensus.rules import Rule
+from mdagent_mcp.domain.answers import SeriesIssue
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
+from mdagent_mcp.domain.prices import Bar, Interval
+from mdagent_mcp.domain.quality import Dimension, Finding, Severity, Verdict
+
+ISSUES_PER_RULE: Final = 20
+"""Bars that an answer lists for one rule, the newest; the finding has their number."""
+
+
+_VALIDITY, _PLAUSIBILITY = Dimension.VALIDITY, Dimension.PLAUSIBILITY
+
+RULES: Final = (
+    Rule("order", _VALIDITY, "Rows come oldest first."),
+    Rule("duplicates", _VALIDITY, "One row per period."),
+    Rule("null_prices", _VALIDITY, "Every row of a completed session has four positive prices."),
+    Rule("bad_volume", _VALIDITY, "A volume is a finite count, zero or more."),
+    Rule("off_session", _VALIDITY, "No row on a weekend or holiday, outside trading hours or in the future."),
+    Rule("ohlc_rule", _VALIDITY, "Low <= open, close <= high within the larger of half a tick and 2 bp."),
+    Rule("zero_volume", _VALIDITY, "A bar whose price moved has volume."),
+    Rule("forward_fill", _VALIDITY, "No three bars in a row with equal prices and volume above zero."),
+    Rule("unit_error", _PLAUSIBILITY, "No price is 10, 100 or 1000 times its neighbours, or the inverse."),
+    Rule("split_error", _PLAUSIBILITY, "No sustained step in the ratio of a split without its event applied."),
+    Rule("wick", _PLAUSIBILITY, "No high or low far outside the usual range that no other source shows."),
+    Rule("price_jump", _PLAUSIBILITY, "A move beyond 8 deviations is confirmed by another independent source."),
+    Rule("dividend_size", _PLAUSIBILITY, "No dividend above a quarter of the price."),
+    Rule("adjustment_gap", _PLAUSIBILITY, "Prices adjusted for dividends step by the dividend, and only then."),
+    Rule("partial_bar", Dimension.TIMELINESS, "A bar of a period still running is marked as partial."),
+    Rule("missing_at_end", Dimension.TIMELINESS, "The last completed session is there."),
+    Rule("coverage", Dimension.COMPLETENESS, "Every bar the calendar expects is there."),
+    Rule("late_start", Dimension.COMPLETENESS, "The series begins where it was asked to, or where all sources do."),
+    Rule("basis", Dimension.CONSISTENCY, "Prices are on the asked adjustment basis."),
+    Rule("currency", Dimension.CONSISTENCY, "Prices are in the currency the instrument is quoted in."),
+    Rule("cross_source", Dimension.CORROBORATION, "An independent source of the same basis shows the same prices."),
+)
+"""Every check of a history, in the order of reporting."""
+
+RULES_BY_ID: Final[Mapping[str, Rule]] = MappingProxyType({rule.id: rule for rule in RULES})
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a check looks at.
+
+    Attributes:
+        series: the series examined.
+        instrument: what it is about.
+        interval: length of its bars.
+        off_calendar: its bars that the calendar knows no session for; None when the calendar cannot tell.
+        expected: whether the calendar demands a bar of a period.
+        references: series of other upstream groups, which may confirm what looks wrong.
+        companion: the same source's series before the adjustment for dividends, where there is one.
+    """
+
+    series: Series
+    instrument: Instrument
+    interval: Interval
+    off_calendar: tuple[datetime, ...] | None
+    expected: frozenset[datetime]
+    references: tuple[Series, ...] = ()
+    companion: Series | None = None
+
+    @cached_property
+    def levels(self) -> Levels:
+        """The steps of the series and its cells of a wrong unit."""
+        return find_levels(self.series)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The result of one check on one series.
+
+    Attributes:
+        finding: for the grade.
+        issues: the bars concerned.
+        keys: their periods, all of them; a comparison leaves them out when they explain a difference.
+    """
+
+    finding: Finding
+    issues: tuple[SeriesIssue, ...] = ()
+    keys: frozenset[datetime] = frozenset()
+
+
+def severity_of(cap: float) -> Severity:
+    """How bad a failure is that allows at most this score."""
+    for floor, severity in ((80.0, Severity.INFO), (70.0, Severity.MINOR), (60.0, Severity.MAJOR)):
+        if cap >= floor:
+            return severity
+    return Severity.FATAL
+
+
+def passed(rule: str, detail: str) -> Observed:
+    """The check found nothing."""
+    return Observed(Finding(rule, RULES_BY_ID[rule].dimension, Verdict.PASSED, detail))
+
+
+def not_run(rule: str, why: str) -> Observed:
+    """The check lacked what it needs."""
+    return Observed(Finding(rule, RULES_BY_ID[rule].dimension, Verdict.NOT_RUN, why))
+
+
+def failed(rule: str, cap: float, detail: str, rows: Sequence[tuple[datetime, str]] = ()) -> Observed:
+    """The check failed, with the rows concerned; without any the issue is the whole series'."""
+    severity = severity_of(cap)
+    finding = Finding(rule, RULES_BY_ID[rule].dimension, Verdict.FAILED, detail, severity, cap)
+    issues = tuple(SeriesIssue(rule, severity.value, time, text) for time, text in sorted(rows)[-ISSUES_PER_RULE:])
+    if not rows:
+        issues = (SeriesIssue(rule, severity.value, None, detail),)
+    return Observed(finding, issues, frozenset(time for time, _ in rows))
+
+
+def check_order(subject: Subject) -> Observed:
+    """Rows that came before an earlier one; they are served in order."""
+    rows = subject.series.disordered
+    if not rows:
+        return passed("order", "rows are oldest first")
+    return failed("order", 66.0, f"{len(rows)} rows out of order", [(t, "came after a later row") for t in rows])
+
+
+def check_duplicates(subject: Subject) -> Observed:
+    """Rows dropped for another one of the same period."""
+    rows = subject.series.duplicates
+    if not rows:
+        return passed("duplicates", "one row per period")
+    detail = f"{len(rows)} rows repeat a period"
+    return failed("duplicates", 66.0, detail, [(t, "another row of the same period is served") for t in rows])
+
+
+def check_null_prices(subject: Subject) -> Observed:
+    """Rows without usable prices. For short bars an empty row says that nothing was traded, and is no defect."""
+    rows = list(subject.series.unusable)
+    if not subject.interval.is_intraday:
+        served = set(subject.series.keys)
+        empty = [t for t in subject.series.history.null_rows if t in subject.expected and t not in served]
+        rows += [(t, "the source sent a row without prices") for t in empty]
+    if not rows:
+        return passed("null_prices", "every row has positive prices")
+    return failed("null_prices", 65.0, f"{len(rows)} rows without usable prices were left out", rows)
+
+
+def check_bad_volume(subject: Subject) -> Observed:
+    """Volumes that are no count; the bar is served without volume."""
+    rows = subject.series.bad_volumes
+    if not rows:
+        return passed("bad_volume", "every volume is a count")
+    return failed("bad_volume", 66.0, f"{len(rows)} volumes are no count", [(t, "volume left out") for t in rows])
+
+
+def check_off_session(subject: Subject) -> Observed:
+    """Rows that the calendar knows no session for, and rows from the future."""
+    received = subject.series.history.received_at
+    future = [(k, "lies in the future") for k in subject.series.keys if k > received]
+    if subject.off_calendar is None and not future:
+        return not_run("off_session", "no calendar for this market")
+    later = {time for time, _ in future}
+    rows = future + [(k, "no trading session") for k in subject.off_calendar or () if k not in later]
+    if not rows:
+        return passed("off_session", "every row lies in a session")
+    return failed("off_session", 66.0, f"{len(rows)} rows outside of any session", rows)
+
+
+def check_ohlc_rule(subject: Subject) -> Observed:
+    """Open or close outside of low and high: by how much, and how often, decides."""
+    rows, largest = [], 0.0
+    for bar in subject.series.bars:
+        high, low = max(bar.open, bar.close), min(bar.open, bar.close)
+        if low >= bar.low and high <= bar.high:
+            continue
+        excess = max(bar.low - low, high - bar.high)
+        if excess > max(tick_of(subject.instrument, bar.close) / 2.0, 2e-4 * bar.close) * (1.0 + 1e-9):
+            largest = max(largest, excess / bar.close)
+            rows.append((bar.start, f"open {bar.open:g}, high {bar.high:g}, low {bar.low:g}, close {bar.close:g}"))
+    if not rows:
+        return passed("ohlc_rule", "open and close lie between low and high")
+    share = len(rows) / len(subject.series.bars)
+    cap = 60.0 if share > 0.1 and len(rows) > 1 else 75.0 if largest < 0.01 else 64.0
+    return failed("ohlc_rule", cap, f"{len(rows)} bars break it by up to {largest:.2%}", rows)
+
+
+def check_zero_volume(subject: Subject) -> Observed:
+    """Bars that moved without volume. Short bars often have none with some vendors: there, a tenth is tolerated."""
+    series = subject.series
+    if subject.instrument.asset_class in {AssetClass.FOREX, AssetClass.INDEX} or series.median_volume is None:
+        return not_run("zero_volume", "no volume to look at")
+    bars = series.bars[: series.finished]
+    rows = [
+        (b.start, f"volume 0 though it ranged from {b.low:g} to {b.high:g}")
+        for b in bars
+        if b.volume == 0 and b.high > b.low
+    ]
+    if not rows or (subject.interval.is_intraday and len(rows) <= 0.1 * len(bars)):
+        return passed("zero_volume", f"{len(rows)} of {len(bars)} bars moved without volume")
+    return failed("zero_volume", 75.0, f"{len(rows)} bars moved without volume", rows)
+
+
+def check_forward_fill(subject: Subject) -> Observed:
+    """Three or more bars in a row with equal prices though volume is claimed: copies of the first."""
+    series = subject.series
+    if series.median_volume is None:
+        return not_run("forward_fill", "no volume to look at")
+    rows: list[tuple[datetime, str]] = []
+    run: list[Bar] = []
+    for bar in (*series.bars[: series.finished], None):
+        if bar is not None and run and _is_copy(run[-1], bar, subject):
+            run.append(bar)
+            continue
+        if len(run) >= 3:
+            rows += [(b.start, f"equals the bar before it, volume {b.volume:g}") for b in run[1:]]
+        run = [] if bar is None else [bar]
+    if not rows:
+        return passed("forward_fill", "no run of three equal bars with volume")
+    return failed("forward_fill", 66.0, f"{len(rows)} bars repeat the bar before them", rows)
+
+
+def tick_of(instrument: Instrument, price: float) -> float:
+    """The usual smallest price step where the exchange's own is not known."""
+    if instrument.asset_class is AssetClass.FOREX:
+        return 0.001 if price > 20.0 else 0.00001
+    if instrument.asset_class is AssetClass.CRYPTO:
+        return 1e-8
+    return 0.01 if price >= 1.0 else 0.0001
+
+
+def _is_copy(before: Bar, bar: Bar, subject: Subject) -> bool:
+    """Equal prices although traded. Short bars, and bars of a tick or two, are equal by chance: volume decides then."""
+    if (bar.close, bar.open, bar.high, bar.low) != (before.close, before.open, before.high, before.low):
+        return False
+    if bar.volume is None or bar.volume <= 0 or (subject.interval.is_intraday and bar.high == bar.low):
+        return False
+    by_chance = subject.interval.is_intraday or bar.high - bar.low <= 2.1 * tick_of(subject.instrument, bar.close)
+    return not by_chance or bar.volume == before.volume

@@ -1,0 +1,305 @@
+"""Checks on whether prices can be believed: units, splits, wicks, jumps, dividends.
+
+What looks wrong is no error once an independent source shows the same: a crash is a crash.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from datetime import date, datetime
+from statistics import median
+from types import MappingProxyType
+from typing import Final
+
+from mdagent_mcp.consensus.history_checks import Observed, Subject, failed, not_run, passed, tick_of
+from mdagent_mcp.consensus.history_levels import EVENT_WINDOW, Levels, Step, volume_burst
+from mdagent_mcp.consensus.history_series import Series, prices_of
+from mdagent_mcp.domain.prices import Adjustment, Interval
+
+UNLISTED_SPLIT_CAP: Final = 79.0
+"""Plausibility of prices as traded that step like a split when their source lists none at all."""
+_LEAST_BARS: Final = 3
+_FEW: Final = 0.05
+"""Share of bars up to which wrong units are single cells."""
+_SHORT_SIDE: Final = 10
+"""Bars on the shorter side of a level break up to which it counts as a recent one."""
+_WICK_FLOOR: Final = 0.04
+_JUMP_FLOORS: Final[Mapping[Interval, float]] = MappingProxyType(
+    {Interval.DAY_1: 0.10, Interval.WEEK_1: 0.15, Interval.MONTH_1: 0.25}
+)
+_SHORT_BAR_JUMP: Final = 0.05
+
+
+def check_unit_error(subject: Subject) -> Observed:
+    """Prices off by a power of ten: single cells, blocks, or everything on one side of a switch."""
+    series = subject.series
+    if len(series.bars) < _LEAST_BARS:
+        return not_run("unit_error", f"{len(series.bars)} bars are too few")
+    levels = subject.levels
+    rows: dict[datetime, str] = {}
+    for step in levels.steps:
+        if step.kind == "unit" and not step.returns and not confirms_return(subject, step.begin):
+            rows |= {series.keys[n]: f"{step.shown} than on the other side" for n in step.affected(len(series.bars))}
+    for cell in levels.cells:
+        if not confirms_cell(subject, cell.index, cell.name):
+            text = (
+                f"{cell.name} {prices_of(series.bars[cell.index])[cell.name]:g} is {_times(cell.exponent)} neighbours"
+            )
+            key = series.keys[cell.index]
+            rows[key] = f"{rows[key]}; {text}" if key in rows else text
+    if not rows:
+        return passed("unit_error", "no price is off by a power of ten")
+    cap = 62.0 if len(rows) < _FEW * len(series.bars) else 45.0
+    detail = f"{len(rows)} of {len(series.bars)} bars are off by a power of ten"
+    return failed("unit_error", cap, detail, list(rows.items()))
+
+
+def check_split_error(subject: Subject) -> Observed:
+    """A step in the ratio of a split that no event explains, or that a listed event should have removed."""
+    series = subject.series
+    if len(series.bars) < _LEAST_BARS:
+        return not_run("split_error", f"{len(series.bars)} bars are too few")
+    steps = [
+        s
+        for s in subject.levels.steps
+        if s.kind == "split" and not confirms_return(subject, s.begin) and not _split_elsewhere(subject, s)
+    ]
+    rows = [(series.keys[s.begin], f"from here {s.shown}, as by a split that is not applied") for s in steps]
+    unseen = _unseen_splits(series)
+    if not rows and not unseen:
+        return passed("split_error", "no unexplained step in the ratio of a split")
+    shorter = max((len(s.affected(len(series.bars))) for s in steps), default=len(series.bars))
+    cap = 62.0 if shorter <= _SHORT_SIDE else 50.0
+    if series.basis is Adjustment.NONE and not unseen and not series.history.splits:
+        cap = UNLISTED_SPLIT_CAP
+        rows = [(time, f"{text.partition(',')[0]}, as by a split that no source lists") for time, text in rows]
+    return failed("split_error", cap, (rows + unseen)[0][1], rows + unseen)
+
+
+def check_wick(subject: Subject) -> Observed:
+    """A high or low far outside of open and close, against the usual range around it."""
+    series = subject.series
+    if len(series.bars) < _LEAST_BARS:
+        return not_run("wick", f"{len(series.bars)} bars are too few")
+    cells = {(c.index, c.name) for c in subject.levels.cells}
+    rows = [
+        (series.keys[index], f"{name} {prices_of(series.bars[index])[name]:g} is {size:.1%} beyond open and close")
+        for index, name, size in find_wicks(series)
+        if (index, name) not in cells and not confirms_cell(subject, index, name)
+    ]
+    if not rows:
+        return passed("wick", "no high or low stands out")
+    return failed("wick", 66.0, f"{len(rows)} highs or lows stand out and nobody confirms them", rows)
+
+
+def find_wicks(series: Series) -> list[tuple[int, str, float]]:
+    """Bars with a wick above 50 %, or above both 4 % and eight times the usual range of the bars around it."""
+    found = []
+    for n, bar in enumerate(series.bars):
+        for name, outer, inner in (
+            ("high", bar.high, max(bar.open, bar.close)),
+            ("low", min(bar.open, bar.close), bar.low),
+        ):
+            if outer <= inner * (1.0 + _WICK_FLOOR):
+                continue
+            size = math.log(outer / inner)
+            around = series.bars[max(0, n - 10) : n] + series.bars[n + 1 : n + 11]
+            usual = median(math.log(max(b.high / b.low, 1.0)) for b in around)
+            if size > max(8.0 * usual, _WICK_FLOOR) or size > 0.5:
+                found.append((n, name, size))
+    return found
+
+
+def check_price_jump(subject: Subject) -> Observed:
+    """A move beyond eight deviations that no independent source shows; with heavy volume it is more credible."""
+    series = subject.series
+    if len(series.bars) < 2 * _LEAST_BARS:
+        return not_run("price_jump", f"{len(series.bars)} bars are too few")
+    explained = _explained(subject.levels)
+    rows: list[tuple[datetime, str]] = []
+    quiet = 0
+    confirmed = 0
+    for n, deviations in _jumps(subject):
+        if n in explained or _pays_dividend(series, n):
+            continue
+        if confirms_return(subject, n):
+            confirmed += 1
+            continue
+        burst = volume_burst(series, n, 1.7)
+        quiet += burst is False
+        volume = {True: "heavy volume", False: "ordinary volume", None: "volume unknown"}[burst]
+        moved = math.expm1(series.returns[n])
+        rows.append((series.keys[n], f"moved {moved:+.1%}, {deviations:.0f} deviations, {volume}, not confirmed"))
+    if not rows:
+        return passed("price_jump", f"no unconfirmed jump; {confirmed} confirmed" if confirmed else "no jump")
+    cap = 66.0 if quiet else 79.0
+    return failed("price_jump", cap, f"{len(rows)} jumps that no independent source confirms", rows)
+
+
+def check_dividend_size(subject: Subject) -> Observed:
+    """A dividend above a quarter of the price is most often one in the wrong unit."""
+    series = subject.series
+    inside = [d for d in series.history.dividends if series.keys and series.keys[0].date() < d.day]
+    if not inside:
+        return not_run("dividend_size", "no dividend in the range")
+    # Prices adjusted for dividends lie below what the dividend was paid on.
+    most = 0.5 if series.basis is Adjustment.ALL else 0.25
+    rows = []
+    for dividend in inside:
+        price = _close_before(series, dividend.day)
+        ex_day = series.index.get(_key_on(series, dividend.day), 0)
+        # A special dividend that size exists; then the price falls by it.
+        if not abs(dividend.amount) <= most * price and not _pays_dividend(series, ex_day):
+            share = dividend.amount / price
+            rows.append((_key_on(series, dividend.day), f"dividend {dividend.amount:g} is {share:.0%} of {price:g}"))
+    if not rows:
+        return passed("dividend_size", f"{len(inside)} dividends are below {most:.0%} of the price")
+    return failed("dividend_size", 62.0, rows[0][1], rows)
+
+
+def check_adjustment_gap(subject: Subject) -> Observed:
+    """Whether the adjusted prices step against the unadjusted ones by the listed dividends and by nothing else."""
+    series, plain = subject.series, subject.companion
+    if series.basis is not Adjustment.ALL or subject.interval is not Interval.DAY_1:
+        return not_run("adjustment_gap", "only for daily prices adjusted for dividends")
+    if plain is None:
+        return not_run("adjustment_gap", "no series before the adjustment to compare with")
+    listed = {d.day: d.amount for d in (*series.history.dividends, *plain.history.dividends)}
+    if not listed:
+        return not_run("adjustment_gap", "no source lists dividends")
+    rows = _adjustment_gaps(subject, plain, listed)
+    if not rows:
+        return passed("adjustment_gap", f"{len(listed)} dividends are adjusted for")
+    return failed("adjustment_gap", 64.0, rows[0][1], rows)
+
+
+def confirms_return(subject: Subject, index: int) -> bool:
+    """Whether an independent series shows the same move into this bar, within 1 % or a fifth of it."""
+    if index == 0:
+        return False
+    own = subject.series.returns[index]
+    before, key = subject.series.keys[index - 1], subject.series.keys[index]
+    for other in subject.references:
+        a, b = other.index.get(before), other.index.get(key)
+        if a is not None and b is not None:
+            theirs = math.log(other.closes[b] / other.closes[a])
+            if abs(theirs - own) <= max(0.01, 0.2 * abs(own)):
+                return True
+    return False
+
+
+def confirms_cell(subject: Subject, index: int, name: str) -> bool:
+    """Whether an independent series of the same basis shows this very price within 2 %."""
+    own = prices_of(subject.series.bars[index])[name]
+    for other in subject.references:
+        n = other.index.get(subject.series.keys[index])
+        if n is not None and other.basis is subject.series.basis:
+            theirs = prices_of(other.bars[n])[name]
+            if abs(theirs - own) <= 0.02 * own:
+                return True
+    return False
+
+
+def _split_elsewhere(subject: Subject, step: Step) -> bool:
+    """Whether prices as traded step here because of a split: another source lists it, or has adjusted for it."""
+    if subject.series.basis is not Adjustment.NONE:
+        return False
+    key = subject.series.keys[step.begin]
+    for other in subject.references:
+        if any(
+            s.ratio > 0 and abs(s.day - key.date()) <= EVENT_WINDOW and abs(step.size + math.log(s.ratio)) <= 0.12
+            for s in other.history.splits
+        ):
+            return True
+        n = other.index.get(key, 0)
+        if n and other.basis is not Adjustment.NONE and abs(other.returns[n]) < 0.25 * abs(step.size):
+            return True
+    return False
+
+
+def _times(exponent: int) -> str:
+    return f"{10**exponent} times its" if exponent > 0 else f"1/{10**-exponent} of its"
+
+
+def _unseen_splits(series: Series) -> list[tuple[datetime, str]]:
+    """Splits that unadjusted prices should show and do not."""
+    if series.basis is not Adjustment.NONE:
+        return []
+    rows = []
+    for split in series.history.splits:
+        n = next((n for n, key in enumerate(series.keys) if key.date() >= split.day), 0)
+        if n == 0 or split.ratio <= 0 or abs(math.log(split.ratio)) < 0.22:
+            continue
+        near = series.returns[max(1, n - 2) : n + 3]
+        if min(abs(r + math.log(split.ratio)) for r in near) > 0.5 * abs(math.log(split.ratio)):
+            rows.append(
+                (series.keys[n], f"a split of {split.ratio:g} is listed, yet the unadjusted price does not step")
+            )
+    return rows
+
+
+def _pays_dividend(series: Series, index: int) -> bool:
+    """Whether the move into a bar is the fall by a listed dividend, half to one and a half times of it."""
+    if index == 0 or series.basis is Adjustment.ALL:
+        return False
+    before, day = series.keys[index - 1].date(), series.keys[index].date()
+    paid = sum(d.amount for d in series.history.dividends if before < d.day <= day and d.amount > 0)
+    share = paid / series.closes[index - 1]
+    if not 0.0 < share < 1.0:
+        return False
+    return 0.5 <= series.returns[index] / math.log(1.0 - share) <= 1.5
+
+
+def _explained(levels: Levels) -> set[int]:
+    """Bars whose move into or out of them other rules speak of, or that a listed split explains."""
+    places: set[int] = set()
+    for step in levels.steps:
+        if step.kind != "move":
+            places |= {step.begin, step.end} if step.returns else {step.begin}
+    for cell in levels.cells:
+        places |= {cell.index, cell.index + 1}
+    return places
+
+
+def _jumps(subject: Subject) -> list[tuple[int, float]]:
+    series = subject.series
+    floor = _JUMP_FLOORS.get(subject.interval, _SHORT_BAR_JUMP)
+    found = []
+    for n, size in enumerate(series.returns):
+        if abs(size) <= max(floor, 2.0 * series.deviation):
+            continue
+        around = series.returns[max(1, n - 30) : n] + series.returns[n + 1 : n + 31]
+        deviation = 1.4826 * median(abs(r) for r in around)
+        if abs(size) > 8.0 * deviation:
+            found.append((n, min(999.0, abs(size) / max(deviation, 1e-9))))
+    return found
+
+
+def _adjustment_gaps(subject: Subject, plain: Series, listed: Mapping[date, float]) -> list[tuple[datetime, str]]:
+    series = subject.series
+    common = [(n, plain.index[key]) for n, key in enumerate(series.keys) if key in plain.index]
+    days = sorted(listed)
+    rows = []
+    for (a, pa), (b, pb) in itertools.pairwise(common):
+        step = series.returns[b] if b == a + 1 else math.log(series.closes[b] / series.closes[a])
+        step -= math.log(plain.closes[pb] / plain.closes[pa])
+        first, last = series.keys[a].date(), series.keys[b].date()
+        paid = sum(listed[d] for d in days[bisect_right(days, first) : bisect_right(days, last)])
+        share = min(0.99, max(0.0, paid / plain.closes[pa]))
+        tick = tick_of(subject.instrument, series.closes[a]) / min(series.closes[a], plain.closes[pa])
+        if abs(step + math.log(1.0 - share)) > max(0.4 * share, 0.003, 1.5 * tick):
+            detail = f"adjusted prices step by {step:+.2%}, the listed dividend asks for {-math.log(1.0 - share):+.2%}"
+            rows.append((series.keys[b], detail))
+    return rows
+
+
+def _close_before(series: Series, day: date) -> float:
+    before = [n for n, key in enumerate(series.keys) if key.date() < day]
+    return series.closes[before[-1]]
+
+
+def _key_on(series: Series, day: date) -> datetime:
+    return next((key for key in series.keys if key.date() >= day), series.keys[-1])

@@ -1,0 +1,102 @@
+"""What the calendar says about the instant of judging, in the terms that aligning quotes needs.
+
+The rule of this module: the market's state comes from the calendar, never from time stamps of quotes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from mdagent_mcp.domain.calendar import Calendar, MarketState, TradingSession
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
+
+_LONGEST_BLOCK: Final = 7
+"""Sessions of a market that trades through the week without a pause."""
+
+_EXTENDED_ASSETS: Final = frozenset({AssetClass.US_EQUITY, AssetClass.FOREIGN_EQUITY})
+"""Only shares trade outside regular hours; an index is not computed then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """The market at the instant of judging.
+
+    Attributes:
+        state: as the calendar says.
+        calendar: of the market.
+        now: the instant of judging.
+        since: start of the trading that is going on (the block of sessions without a pause between them); None while
+            closed, without calendar, and for a market that never closes.
+        last: the latest completed regular session.
+        current: the session whose hours, extended ones included, contain `now`.
+        next_open: when regular trading begins next.
+    """
+
+    state: MarketState
+    calendar: Calendar
+    now: datetime
+    since: datetime | None
+    last: TradingSession | None
+    current: TradingSession | None
+    next_open: datetime | None
+
+    @property
+    def regular_hours(self) -> bool:
+        """Whether regular trading goes on, or must be assumed to without a calendar."""
+        return self.state in {MarketState.OPEN, MarketState.BREAK, MarketState.UNKNOWN}
+
+    @property
+    def extended_hours(self) -> bool:
+        """Whether pre- or post-market trading of this instrument goes on."""
+        return self.state in {MarketState.PRE, MarketState.POST}
+
+    @property
+    def known(self) -> bool:
+        """Whether the calendar covers the instant."""
+        return self.state is not MarketState.UNKNOWN
+
+    @property
+    def paused_at(self) -> datetime | None:
+        """Start of the midday break while it lasts."""
+        return self.current.break_start if self.state is MarketState.BREAK and self.current is not None else None
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the market has no sessions within its week, so that session tags of vendors mean nothing."""
+        return self.calendar.name in {"24/7", "24/5"}
+
+
+def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Market:
+    """What the calendar says about `instrument` at `now`."""
+    state = calendar.state_at(now)
+    if state in {MarketState.PRE, MarketState.POST} and instrument.asset_class not in _EXTENDED_ASSETS:
+        state = MarketState.CLOSED
+    known = state is not MarketState.UNKNOWN
+    current = calendar.session_at(now) if known and state is not MarketState.CLOSED else None
+    return Market(
+        state=state,
+        calendar=calendar,
+        now=now,
+        since=None if current is None else _trading_since(calendar, current, state),
+        last=calendar.latest_completed(now) if known and not calendar.always_open else None,
+        current=current,
+        next_open=calendar.next_open(now) if known and not calendar.always_open else None,
+    )
+
+
+def _trading_since(calendar: Calendar, session: TradingSession, state: MarketState) -> datetime | None:
+    if calendar.always_open:
+        return None
+    if state is MarketState.PRE:
+        return session.pre_open
+    if state is MarketState.POST:
+        return session.close
+    start = session.open
+    for _ in range(_LONGEST_BLOCK):
+        before = calendar.latest_completed(start)
+        if before is None or before.close != start:
+            break
+        start = before.open
+    return start

@@ -1,0 +1,152 @@
+"""The fields beside the price: from the served source, else from a source that agrees with it.
+
+The rule of this module: a field is some source's own value, never an average; bid and ask come as a pair from one
+source; the previous close is what most upstream groups state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mdagent_mcp.consensus.alignment import Observation
+from mdagent_mcp.consensus.context import SymbolKnowledge
+from mdagent_mcp.consensus.fusion import Fusion
+from mdagent_mcp.consensus.wording import joined, price_text
+from mdagent_mcp.domain.instruments import AssetClass
+from mdagent_mcp.domain.prices import Quote, Session
+
+_SAME_CLOSE = 1e-3
+"""Relative difference of two previous closes that are taken for the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousClose:
+    """What the sources say about the previous close.
+
+    Attributes:
+        value: the one to use; None when nobody states it.
+        sources: who states it.
+        dissenters: who states another, with their values.
+        settled: most groups, or memory, decide; False when statements contradict each other evenly.
+        groups: upstream groups that state it.
+    """
+
+    value: float | None
+    sources: tuple[str, ...] = ()
+    dissenters: tuple[tuple[str, float], ...] = ()
+    settled: bool = True
+    groups: int = 0
+
+    @property
+    def dissent(self) -> str:
+        """Who states another value, as words."""
+        return joined(f"{source} says {price_text(value)}" for source, value in self.dissenters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """The secondary fields of an answer; None where no agreeing source has one.
+
+    Attributes:
+        open: of the session the price belongs to or follows, like the next three.
+        high: see `open`.
+        low: see `open`.
+        volume: of one source, in its own scope.
+        previous_close: of the regular session before.
+        bid: from the same source as `ask`.
+        ask: see `bid`.
+        change: price minus previous close.
+        change_percent: in percent of the previous close.
+        missing: names of the fields a complete answer would have.
+    """
+
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    volume: float | None = None
+    previous_close: float | None = None
+    bid: float | None = None
+    ask: float | None = None
+    change: float | None = None
+    change_percent: float | None = None
+    missing: tuple[str, ...] = ()
+
+
+def agreed_previous_close(observations: Sequence[Observation], learned: SymbolKnowledge | None) -> PreviousClose:
+    """The previous close that most upstream groups of the served session state; memory breaks a tie."""
+    best = min(o.standing for o in observations)
+    stated = [(o, o.quote.previous_close) for o in observations if o.standing is best]
+    claims = [(o, close) for o, close in stated if close is not None and close > 0]
+    remembered = None if learned is None else learned.previous_official_close
+    if not claims:
+        return PreviousClose(None)
+    camps = [[(o, c) for o, c in claims if _same(c, value)] for _, value in claims]
+    sizes = [len({o.group for o, _ in camp}) for camp in camps]
+    candidates = [camp for camp, size in zip(camps, sizes, strict=True) if size == max(sizes)]
+    backed = [camp for camp in candidates if remembered is not None and _same(camp[0][1], remembered)]
+    chosen = (backed or candidates)[0]
+    value = chosen[0][1]
+    members = {id(o) for o, _ in chosen}
+    settled = bool(backed) or all(_same(camp[0][1], value) for camp in candidates)
+    dissenters = tuple((o.quote.source, c) for o, c in claims if id(o) not in members)
+    sources = tuple(dict.fromkeys(o.quote.source for o, _ in chosen))
+    return PreviousClose(value, sources, dissenters, settled, max(sizes))
+
+
+def fill_fields(fusion: Fusion, session: Session, previous: PreviousClose, asset_class: AssetClass) -> Fields:
+    """Gather the secondary fields of the served price."""
+    quotes = [m.quote for m in fusion.members]
+    price = fusion.served.quote.price
+    in_range = session in {Session.REGULAR, Session.CLOSED}
+    high = _first(quotes, lambda q: q.high, lambda v: v >= price or not in_range)
+    low = _first(quotes, lambda q: q.low, lambda v: v <= price or not in_range)
+    bid, ask = _book(quotes, session)
+    close = previous.value
+    change = None if close is None else _trimmed(price - close)
+    values = {
+        "bid": bid,
+        "ask": ask,
+        "volume": _first(quotes, lambda q: q.volume, lambda v: v >= 0),
+        "previous_close": close,
+    }
+    return Fields(
+        open=_first(quotes, lambda q: q.open, lambda v: v > 0),
+        high=quotes[0].high if quotes[0].high is not None else high,
+        low=quotes[0].low if quotes[0].low is not None else low,
+        change=change,
+        change_percent=None if change is None or not close else round(100 * change / close, 4),
+        missing=tuple(name for name in _wanted(session, asset_class) if values[name] is None),
+        **values,
+    )
+
+
+def _wanted(session: Session, asset_class: AssetClass) -> tuple[str, ...]:
+    """The fields that exist for this kind of price: no book beside a close, no volume in forex, neither in an index."""
+    book = () if session is Session.CLOSED or asset_class is AssetClass.INDEX else ("bid", "ask")
+    volume = () if asset_class in {AssetClass.FOREX, AssetClass.INDEX} else ("volume",)
+    return (*book, *volume, "previous_close")
+
+
+def _book(quotes: Sequence[Quote], session: Session) -> tuple[float | None, float | None]:
+    if session is Session.CLOSED:
+        return None, None
+    for quote in quotes:
+        if quote.bid is not None and quote.ask is not None and quote.bid <= quote.ask:
+            return quote.bid, quote.ask
+    return None, None
+
+
+def _first(
+    quotes: Sequence[Quote], read: Callable[[Quote], float | None], fits: Callable[[float], bool]
+) -> float | None:
+    return next((value for quote in quotes if (value := read(quote)) is not None and fits(value)), None)
+
+
+def _same(first: float, second: float) -> bool:
+    return abs(first / second - 1) <= _SAME_CLOSE
+
+
+def _trimmed(value: float) -> float:
+    """A difference of prices without the dust of binary fractions."""
+    return float(f"{value:.10g}") if abs(value) > 1e-12 else 0.0

@@ -1,0 +1,294 @@
+"""Judging a quote: facts in, judgement out.
+
+`judge_quote` aligns what the sources said, lets them vote, checks the result, grades it and puts it into words. It
+does no I/O and reads no clock: the same facts give the same judgement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from statistics import median_low
+from typing import Final
+
+from mdagent_mcp.consensus.alignment import (
+    Observation,
+    Standing,
+    align,
+    answered_session,
+    lagging,
+    stand_for,
+    undated,
+)
+from mdagent_mcp.consensus.causes import power_of_ten
+from mdagent_mcp.consensus.context import QuoteContext
+from mdagent_mcp.consensus.explanation import explain
+from mdagent_mcp.consensus.fusion import Fusion, fuse, half_width
+from mdagent_mcp.consensus.grading import grade_quote
+from mdagent_mcp.consensus.market import Market, market_at
+from mdagent_mcp.consensus.quote_fields import PreviousClose, agreed_previous_close, fill_fields
+from mdagent_mcp.consensus.tolerance import Tolerance, tolerance_for
+from mdagent_mcp.consensus.validation import QuoteFacts, symbol_fixes_currency, validate
+from mdagent_mcp.domain.answers import Explanation, QuoteAnswer, VoiceVerdict
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.prices import Quote, Session
+from mdagent_mcp.domain.quality import Grade, Verdict
+
+_DELAY_DIGITS: Final = 3
+_FINEST_DECIMALS: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteJudgement:
+    """The consensus about one instrument's current price: a `QuoteAnswer` before it is filed as evidence.
+
+    Attributes are those of `domain.answers.QuoteAnswer`.
+    """
+
+    symbol: str
+    price: float
+    currency: str | None
+    price_low: float
+    price_high: float
+    session: Session
+    price_time: datetime | None
+    delay_s: float | None
+    grade: Grade
+    score: float
+    summary: str
+    sources_used: tuple[str, ...]
+    sources_rejected: tuple[str, ...]
+    explanation: Explanation
+    judged_at: datetime
+    change: float | None = None
+    change_percent: float | None = None
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    previous_close: float | None = None
+    volume: float | None = None
+    bid: float | None = None
+    ask: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutcome:
+    """What a judgement says about one source, for learning its reliability.
+
+    Attributes:
+        source: source id.
+        agreed: it agreed with an independent group; False when it was rejected; None when there was nobody
+            independent to compare it with or it spoke of another session.
+        fault: id of the fault it showed, such as `unit`; empty without one.
+    """
+
+    source: str
+    agreed: bool | None
+    fault: str = ""
+
+
+def judge_quote(
+    instrument: Instrument, quotes: Sequence[Quote], failures: Mapping[str, str], context: QuoteContext
+) -> QuoteJudgement | None:
+    """Judge what the sources said about one instrument.
+
+    Args:
+        instrument: what was asked.
+        quotes: what the sources answered, in any order; a source may have several.
+        failures: sources that did not answer: id -> reason.
+        context: everything else the judgement depends on.
+
+    Returns:
+        The judgement; None when no quote can be used at all.
+    """
+    market = market_at(instrument, context.calendar, context.now)
+    observations = _aligned(instrument, quotes, market, context)
+    if all(o.standing is Standing.REFUSED for o in observations):
+        return None
+    return _judgement(_facts(instrument, observations, market, context), failures)
+
+
+def answer(judgement: QuoteJudgement, evidence_id: str) -> QuoteAnswer:
+    """The judgement as an answer that can be looked up under `evidence_id`."""
+    values = {each.name: getattr(judgement, each.name) for each in fields(judgement)}
+    return QuoteAnswer(evidence_id=evidence_id, **values)
+
+
+def source_outcomes(judgement: QuoteJudgement) -> tuple[SourceOutcome, ...]:
+    """What the judgement teaches about each source: agreement counts only with another upstream group."""
+    voices = judgement.explanation.voices
+    taken = [v for v in voices if v.verdict in {VoiceVerdict.SERVED, VoiceVerdict.AGREES} and v.weight > 0]
+    findings = judgement.explanation.assessment.findings
+    contested = any(f.rule == "cross_source" and f.verdict is Verdict.FAILED for f in findings)
+    outcomes = []
+    for voice in voices:
+        agreed: bool | None = None
+        if voice in taken:
+            agreed = True if any(v.upstream_group != voice.upstream_group for v in taken) else None
+        elif voice.verdict in {VoiceVerdict.OUTLIER, VoiceVerdict.UNUSABLE}:
+            agreed = None if contested and voice.verdict is VoiceVerdict.OUTLIER else False
+        fault = "" if voice in taken else voice.cause.partition(" ")[0].rstrip(":")
+        outcomes.append(SourceOutcome(voice.source, agreed, fault))
+    return tuple(outcomes)
+
+
+def _aligned(
+    instrument: Instrument, quotes: Sequence[Quote], market: Market, context: QuoteContext
+) -> tuple[Observation, ...]:
+    """All quotes aligned, in an order that does not depend on that of arrival."""
+    expected = _expected_currency(instrument, quotes, context)
+    aligned = [align(q, market, context, _refusal(q, expected)) for q in quotes]
+    if all(o.standing is Standing.REFUSED for o in aligned):
+        # an impossible time stamp is a defect, not a reason to have nothing when nothing better is there
+        aligned = [undated(o) if o.cause.startswith("future") else o for o in aligned]
+    return tuple(sorted(aligned, key=lambda o: o.key))
+
+
+def _refusal(quote: Quote, expected: str | None) -> str:
+    """Why the quote is wrong by construction; empty when it is not."""
+    if not (math.isfinite(quote.price) and quote.price > 0):
+        return f"not_positive: the price is {quote.price:g}"
+    if expected is not None and quote.currency is not None and quote.currency != expected:
+        return f"currency: {quote.currency} instead of {expected}"
+    return ""
+
+
+def _expected_currency(instrument: Instrument, quotes: Sequence[Quote], context: QuoteContext) -> str | None:
+    """The currency the symbol fixes; else the one most upstream groups state, the listing's usual one on a tie."""
+    if symbol_fixes_currency(instrument):
+        return instrument.currency
+    groups: dict[str, set[str]] = {}
+    for quote in quotes:
+        if quote.currency is not None:
+            groups.setdefault(quote.currency, set()).add(context.group_of(quote.source))
+    if not groups:
+        return None
+    return max(groups, key=lambda code: (len(groups[code]), code == instrument.currency, code))
+
+
+def _facts(
+    instrument: Instrument, observations: tuple[Observation, ...], market: Market, context: QuoteContext
+) -> QuoteFacts:
+    wanted = answered_session(observations, market)
+    placed = tuple(stand_for(wanted, o) for o in observations)
+    usable = [o for o in placed if o.standing is not Standing.REFUSED]
+    tolerance = tolerance_for(instrument, median_low({o.quote.price for o in usable}), context.learned)
+    if context.learned is not None:
+        placed = tuple(lagging(o, placed, tolerance) for o in placed)
+    previous = agreed_previous_close(placed, context.learned)
+    voters = _voters(placed, context)
+    reference = _reference_price(placed, voters, previous, context)
+    fusion = fuse(voters, tolerance, context.thresholds, lambda o: _is_in_another_unit(o, reference, context))
+    own = fusion.served.quote.previous_close
+    if not previous.settled and own is not None:
+        previous = replace(previous, value=own)
+    stated = [o.quote.currency for o in (*fusion.members, *usable) if o.quote.currency is not None]
+    fixed = instrument.currency if symbol_fixes_currency(instrument) else None
+    return QuoteFacts(
+        instrument=instrument,
+        market=market,
+        context=context,
+        wanted=wanted,
+        observations=placed,
+        fusion=fusion,
+        previous=previous,
+        tolerance=tolerance_for(instrument, fusion.served.quote.price, context.learned),
+        currency=stated[0] if stated else fixed,
+    )
+
+
+def _voters(observations: Sequence[Observation], context: QuoteContext) -> tuple[Observation, ...]:
+    """Who has a say: the best standing there is, and of it those that are not older than the age gate.
+
+    When nobody is that fresh, the freshest and those not much older than it have the say, and the grade tells.
+    """
+    best = min(o.standing for o in observations)
+    pool = [o for o in observations if o.standing is best]
+    if best in {Standing.OTHER, Standing.EARLIER}:
+        latest = max(pool, key=lambda o: (o.event_time is not None, o.event_time, o.session, o.key))
+        pool = [o for o in pool if o.session is latest.session]
+    freshest = min(o.vote_age_s for o in pool)
+    gate = context.thresholds.vote_age_s
+    limit = gate if freshest <= gate else freshest + gate
+    return tuple(o for o in pool if o.vote_age_s <= limit)
+
+
+def _is_in_another_unit(observation: Observation, reference: float | None, context: QuoteContext) -> bool:
+    """Whether the price is a power of ten away from what is known, or from its own source's previous close."""
+    price, closeness = observation.quote.price, context.thresholds.unit_closeness
+    closes = (reference, observation.quote.previous_close)
+    return any(c is not None and c > 0 and power_of_ten(price / c, closeness) != 0 for c in closes)
+
+
+def _reference_price(
+    observations: Sequence[Observation],
+    voters: Sequence[Observation],
+    previous: PreviousClose,
+    context: QuoteContext,
+) -> float | None:
+    """What the symbol is known to cost, roughly: from memory, the agreed previous close, or quotes without a say.
+
+    A previous close that one group alone states is no reference: it is in the same unit as that group's price.
+    """
+    learned = context.learned
+    if learned is not None and learned.previous_official_close is not None:
+        return learned.previous_official_close
+    if previous.settled and previous.groups > 1:
+        return previous.value
+    silent = {o.quote.price for o in observations if o.standing is not Standing.REFUSED and o not in voters}
+    return median_low(silent) if silent else None
+
+
+def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement:
+    fusion, served = facts.fusion, facts.served
+    filled = fill_fields(fusion, served.session, facts.previous, facts.instrument.asset_class)
+    assessment = grade_quote(facts, filled, validate(facts), failures)
+    wording = explain(facts, assessment, failures)
+    low, high = _interval(fusion, facts.tolerance)
+    return QuoteJudgement(
+        symbol=facts.instrument.symbol,
+        price=served.quote.price,
+        currency=facts.currency,
+        price_low=low,
+        price_high=high,
+        session=served.session,
+        price_time=None if served.event_time is None else served.quote.event_time,
+        delay_s=None if served.delay_s is None else round(served.delay_s, _DELAY_DIGITS),
+        grade=assessment.grade,
+        score=assessment.score,
+        summary=wording.summary,
+        sources_used=wording.sources_used,
+        sources_rejected=wording.sources_rejected,
+        explanation=wording.explanation,
+        judged_at=facts.context.now,
+        change=filled.change,
+        change_percent=filled.change_percent,
+        open=filled.open,
+        high=filled.high,
+        low=filled.low,
+        previous_close=filled.previous_close,
+        volume=filled.volume,
+        bid=filled.bid,
+        ask=filled.ask,
+    )
+
+
+def _interval(fusion: Fusion, tolerance: Tolerance) -> tuple[float, float]:
+    """The interval that is sure: every agreeing price, an unresolved contradiction, and the tolerance around it."""
+    price = fusion.served.quote.price
+    prices = [price, *(m.quote.price for m in fusion.members)]
+    if fusion.contested:
+        prices.extend(o.quote.price for o in fusion.opponents)
+    half = price * half_width(fusion, tolerance)
+    decimals = min(max(0, -math.floor(math.log10(tolerance.tick_size))), _FINEST_DECIMALS)
+    low = _rounded(min(*prices, price - half), decimals, math.floor)
+    high = _rounded(max(*prices, price + half), decimals, math.ceil)
+    return min(low, price) if low > 0 else min(*prices, price - half), max(high, price)
+
+
+def _rounded(value: float, decimals: int, direction: Callable[[float], int]) -> float:
+    """`value` on the grid of the price step, moved outwards."""
+    scale = 10.0**decimals
+    return float(direction(round(value * scale, 4)) / scale)

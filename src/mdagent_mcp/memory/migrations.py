@@ -1,0 +1,151 @@
+"""The schema of the store, as an ordered list of steps that is only ever appended to.
+
+The rule of this module: a step that was released is never edited. Each is carried out together with its record in one
+transaction, so that a store is always at a known step; a store with a step that is not in the list was written by a
+newer version and is left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import aiosqlite
+
+from mdagent_mcp.memory.transactions import transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema.
+
+    Attributes:
+        name: unique, sorts in order.
+        statements: SQL without parameters.
+    """
+
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    Migration(
+        "001_outcomes",
+        (
+            """CREATE TABLE session (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                started_at REAL NOT NULL,
+                seen_at REAL NOT NULL,
+                answers INTEGER NOT NULL DEFAULT 0,
+                cached INTEGER NOT NULL DEFAULT 0,
+                unanswered INTEGER NOT NULL DEFAULT 0)""",
+            """CREATE TABLE cell (
+                source TEXT NOT NULL,
+                endpoint TEXT NOT NULL,
+                scope TEXT NOT NULL,
+                updated_at REAL NOT NULL,
+                right_count REAL NOT NULL,
+                wrong_count REAL NOT NULL,
+                outcomes INTEGER NOT NULL,
+                latency TEXT NOT NULL,
+                last_success_at REAL,
+                last_error_at REAL,
+                last_error TEXT NOT NULL,
+                PRIMARY KEY (source, endpoint, scope)) WITHOUT ROWID""",
+            """CREATE TABLE fault (
+                source TEXT NOT NULL,
+                fault TEXT NOT NULL,
+                n INTEGER NOT NULL,
+                last_at REAL NOT NULL,
+                PRIMARY KEY (source, fault)) WITHOUT ROWID""",
+            """CREATE TABLE symbol (
+                symbol TEXT PRIMARY KEY,
+                price REAL NOT NULL,
+                price_at REAL NOT NULL,
+                low REAL NOT NULL,
+                high REAL NOT NULL,
+                currency TEXT,
+                previous_close REAL,
+                previous_close_at REAL,
+                observations INTEGER NOT NULL,
+                first_day TEXT NOT NULL,
+                last_day TEXT NOT NULL,
+                days INTEGER NOT NULL) WITHOUT ROWID""",
+            """CREATE TABLE membership (
+                source TEXT NOT NULL,
+                asset_class TEXT NOT NULL,
+                upstream_group TEXT NOT NULL,
+                seen_at REAL NOT NULL,
+                PRIMARY KEY (source, asset_class)) WITHOUT ROWID""",
+        ),
+    ),
+    Migration(
+        "002_evidence",
+        (
+            """CREATE TABLE evidence (
+                seq INTEGER PRIMARY KEY AUTOINCREMENT,
+                id TEXT NOT NULL UNIQUE,
+                kind TEXT NOT NULL,
+                symbol TEXT NOT NULL,
+                judged_at REAL NOT NULL,
+                body BLOB NOT NULL)""",
+            "CREATE INDEX evidence_latest ON evidence (symbol, kind, judged_at)",
+            "CREATE INDEX evidence_count ON evidence (kind, seq)",
+            "CREATE INDEX evidence_age ON evidence (judged_at)",
+        ),
+    ),
+)
+
+_RECORD: Final = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at REAL NOT NULL) WITHOUT ROWID"
+
+
+class NewerSchemaError(Exception):
+    """The store was written by a newer version; the message names its steps we do not know."""
+
+
+async def applied(connection: aiosqlite.Connection) -> tuple[str, ...]:
+    """The names of the steps a store has been through, in order."""
+    tables = await connection.execute_fetchall("SELECT name FROM sqlite_master WHERE type = 'table'")
+    if ("migration",) not in {tuple(row) for row in tables}:
+        return ()
+    rows = await connection.execute_fetchall("SELECT name FROM migration ORDER BY name")
+    return tuple(str(name) for (name,) in rows)
+
+
+async def migrate(
+    connection: aiosqlite.Connection, at: float, migrations: tuple[Migration, ...] = MIGRATIONS
+) -> tuple[str, ...]:
+    """Bring a store to the newest step; several processes may do so at once.
+
+    Args:
+        connection: in autocommit mode.
+        at: epoch seconds, for the record.
+        migrations: the steps, in order.
+
+    Returns:
+        The names of the steps that were carried out now.
+
+    Raises:
+        NewerSchemaError: when the store has been through steps that are not in the list; nothing is changed.
+    """
+    done: list[str] = []
+    _refuse_newer(await applied(connection), migrations)
+    for migration in migrations:
+        if migration.name in await applied(connection):
+            continue
+        async with transaction(connection):
+            # Another process may have carried it out while this one waited for the lock.
+            if migration.name in await applied(connection):
+                continue
+            await connection.execute(_RECORD)
+            for statement in migration.statements:
+                await connection.execute(statement)
+            await connection.execute("INSERT INTO migration VALUES (?, ?)", (migration.name, at))
+        done.append(migration.name)
+    return tuple(done)
+
+
+def _refuse_newer(names: tuple[str, ...], migrations: tuple[Migration, ...]) -> None:
+    unknown = sorted(set(names) - {migration.name for migration in migrations})
+    if unknown:
+        raise NewerSchemaError(f"written by a newer version (its schema has {', '.join(unknown)})"[:200])

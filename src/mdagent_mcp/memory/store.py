@@ -1,0 +1,233 @@
+"""Memory: what is learned about sources and instruments, and the answers behind every evidence id, across restarts.
+
+The rule of this module: telling memory something never waits and never fails, and what was told is known at once; it
+reaches the disk later, in batches, after the answer. What is asked on the way to an answer (`source_knowledge`,
+`symbol_knowledge`) comes from RAM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+
+import aiosqlite
+import anyio
+
+from mdagent_mcp.domain.answers import QuoteAnswer
+from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.events import Event, Fetched, Graded, Judged
+from mdagent_mcp.domain.failures import clean_text
+from mdagent_mcp.domain.service import AnswerKind
+from mdagent_mcp.memory.archive import find_evidence, find_latest
+from mdagent_mcp.memory.backlog import AnswerCount, Membership
+from mdagent_mcp.memory.database import open_database, reason
+from mdagent_mcp.memory.evidence import Answer
+from mdagent_mcp.memory.knowledge import Snapshot, SourceKnowledge, Totals, source_knowledge
+from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, learn_fetched, learn_judged
+from mdagent_mcp.memory.rows import count_sessions, read_cells, read_faults, read_memberships, read_symbols
+from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols, learn_symbol
+from mdagent_mcp.memory.writer import MemoryOptions, Writer, Written
+
+__all__ = ["Memory", "MemoryOptions", "open_memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the store holds, as far as it is needed on the way to an answer.
+
+    Attributes:
+        cells: about whole sources.
+        symbols: about instruments, the one written last at the end.
+        most_symbols: how many of them.
+        views: knowledge about sources as it was last asked for; forgotten when something changes it.
+    """
+
+    cells: dict[CellKey, Cell]
+    symbols: dict[str, SymbolKnowledge]
+    most_symbols: int
+    views: dict[str, SourceKnowledge | None] = field(default_factory=dict)
+
+    def take_over(self, written: Written) -> None:
+        """Note what the store holds after a batch, which may include what another process learned."""
+        self.cells.update((key, cell) for key, cell in written.cells.items() if key == CellKey(key.source))
+        for symbol, known in written.symbols.items():
+            self.symbols.pop(symbol, None)
+            self.symbols[symbol] = known
+        while len(self.symbols) > self.most_symbols:
+            del self.symbols[next(iter(self.symbols))]
+        self.views.clear()
+
+
+class Memory:
+    """What is remembered; made by `open_memory`."""
+
+    def __init__(
+        self, connection: aiosqlite.Connection, writer: Writer, stored: _Stored, *, earlier_sessions: int, note: str
+    ) -> None:
+        self._connection = connection
+        self._writer = writer
+        self._stored = stored
+        self._sessions = earlier_sessions + 1
+        self._note = note
+        self._reading_trouble = ""
+
+    @property
+    def state(self) -> str:
+        """`ok`, or what is wrong with the store, for people."""
+        lost = f"{self.dropped} entries were lost" if self.dropped else ""
+        troubles = (self._note, self._writer.trouble, self._reading_trouble, lost)
+        return "; ".join(trouble for trouble in troubles if trouble) or "ok"
+
+    @property
+    def dropped(self) -> int:
+        """Entries that were lost because too much waited to be written."""
+        return self._writer.dropped
+
+    def keep(self, answer: Answer) -> None:
+        """Keep an answer under its evidence id and learn from it; returns at once."""
+        self._writer.backlog.add_answer(answer)
+        if isinstance(answer, QuoteAnswer):
+            self._learn_quote(answer)
+        self._writer.notice()
+
+    def listen(self, event: Event) -> None:
+        """Learn from what lower layers say; returns at once."""
+        match event:
+            case Fetched():
+                self._learn_cells(event.source, learn_fetched(event))
+                if event.kind is not None:
+                    self._writer.backlog.add_fault(event.source, event.kind.value, event.at.timestamp())
+            case Judged():
+                self._learn_cells(event.source, learn_judged(event))
+                if event.fault:
+                    fault = clean_text(event.fault, 40)
+                    self._writer.backlog.add_fault(event.source, fault, event.at.timestamp())
+            case Graded():
+                unanswered = 1 if event.grade is None else 0
+                self._writer.backlog.add_count(AnswerCount(1 - unanswered, 1 if event.cached else 0, unanswered))
+        self._writer.notice()
+
+    async def evidence(self, evidence_id: str) -> Answer | None:
+        """The answer kept under an id, also one that is not written yet; None when there is none."""
+        waiting = self._writer.backlog.answer(evidence_id) or self._writer.under_way.answer(evidence_id)
+        return waiting or await self._read(find_evidence(self._connection, evidence_id))
+
+    async def latest(self, symbol: str, kind: AnswerKind) -> Answer | None:
+        """The latest kept answer about a symbol; None when there is none."""
+        waiting = self._writer.backlog.latest(symbol, kind) or self._writer.under_way.latest(symbol, kind)
+        return waiting or await self._read(find_latest(self._connection, symbol, kind))
+
+    def source_knowledge(self, source: str) -> SourceKnowledge | None:
+        """What is known about a source now; None when nothing is."""
+        if source not in self._stored.views:
+            cell = self._cell(CellKey(source))
+            self._stored.views[source] = None if cell is None else source_knowledge(source, cell)
+        return self._stored.views[source]
+
+    def symbol_knowledge(self, symbol: str) -> SymbolKnowledge | None:
+        """What is known about an instrument now; None when nothing is."""
+        places = (self._stored.symbols, self._writer.under_way.symbols, self._writer.backlog.symbols)
+        parts = [place[symbol] for place in places if symbol in place]
+        return reduce(combine_symbols, parts) if parts else None
+
+    def totals(self) -> Totals:
+        """How much is remembered now."""
+        places = (self._stored.symbols, self._writer.under_way.symbols, self._writer.backlog.symbols)
+        cells = (self._stored.cells, self._writer.under_way.cells, self._writer.backlog.cells)
+        return Totals(
+            self._sessions,
+            len({symbol for place in places for symbol in place}),
+            sum(cell.outcomes for place in cells for key, cell in place.items() if key == CellKey(key.source)),
+        )
+
+    async def flush(self) -> None:
+        """Write everything that waits now, as the background task does by itself."""
+        await self._writer.flush()
+
+    async def snapshot(self) -> Snapshot:
+        """Everything learned, as the store holds it after writing what waits.
+
+        Raises:
+            sqlite3.Error: when the store cannot be read.
+        """
+        await self.flush()
+        return Snapshot(
+            await read_cells(self._connection),
+            await read_faults(self._connection),
+            await read_symbols(self._connection, self._stored.most_symbols),
+            await read_memberships(self._connection),
+            self.totals(),
+        )
+
+    def _learn_quote(self, answer: QuoteAnswer) -> None:
+        learned = learn_symbol(answer)
+        if learned is not None:
+            self._writer.backlog.add_symbol(learned)
+        at = answer.judged_at.timestamp()
+        for voice in answer.explanation.voices:
+            membership = Membership(voice.upstream_group, at)
+            self._writer.backlog.add_membership(voice.source, asset_class(answer.symbol), membership)
+
+    def _learn_cells(self, source: str, outcomes: Iterable[tuple[CellKey, Cell]]) -> None:
+        for key, cell in outcomes:
+            self._writer.backlog.add_cell(key, cell)
+        self._stored.views.pop(source, None)
+
+    def _cell(self, key: CellKey) -> Cell | None:
+        places = (self._stored.cells, self._writer.under_way.cells, self._writer.backlog.cells)
+        parts = [place[key] for place in places if key in place]
+        return reduce(combine, parts) if parts else None
+
+    async def _read(self, finding: Awaitable[Answer | None]) -> Answer | None:
+        try:
+            found = await finding
+        except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's word for a closed connection
+            self._reading_trouble = f"kept answers cannot be read: {reason(error)}"
+            return None
+        self._reading_trouble = ""
+        return found
+
+
+@asynccontextmanager
+async def open_memory(path: Path | None, clock: Clock, options: MemoryOptions | None = None) -> AsyncIterator[Memory]:
+    """Open the memory kept at `path`, for the body; None for one that is lost at the end.
+
+    Trouble with the file is no error: `Memory.state` tells of it, and what cannot be on disk is in RAM. On leaving,
+    everything that waits is written.
+    """
+    options = MemoryOptions() if options is None else options
+    opened = await open_database(path, clock)
+    connection = opened.connection
+    try:
+        stored = _Stored(
+            await read_cells(connection, whole_sources_only=True),
+            await read_symbols(connection, options.symbols),
+            options.symbols,
+        )
+        sessions = await count_sessions(connection)
+        writer = Writer(connection, clock, options, stored.take_over)
+        async with _running(writer):
+            yield Memory(connection, writer, stored, earlier_sessions=sessions, note=opened.note)
+    finally:
+        with anyio.CancelScope(shield=True):
+            with suppress(sqlite3.Error):
+                await connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            await connection.close()
+
+
+@asynccontextmanager
+async def _running(writer: Writer) -> AsyncIterator[None]:
+    """Let the writer write during the body and write the rest after it, also when the body is cancelled."""
+    writing = asyncio.create_task(writer.run(), name="memory writer")
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            writer.stop()
+            await writing
+            await writer.flush()

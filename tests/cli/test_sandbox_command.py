@@ -1,0 +1,56 @@
+"""`sandbox`: the simulated vendors alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from mdagent_mcp.cli import main
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_it_serves_every_vendor_until_it_is_stopped(empty_home: Path) -> None:
+    """On a port of its own choosing, with the faults asked for, and says how to ask it."""
+    words = ["sandbox", "--port", "0", "--seed", "5", "--fault", "yahoo=throttle"]
+    command = [sys.executable, "-m", "mdagent_mcp", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        url = re.search(r"http://127\.0\.0\.1:\d+", first)
+        assert url is not None
+        assert "SIMULATED" in first
+        with urllib.request.urlopen(f"{url[0]}/finnhub/quote?symbol=AAPL&token=x", timeout=10) as reply:  # noqa: S310
+            assert json.load(reply)["c"] > 0
+        process.send_signal(signal.SIGINT)
+        greeting = process.stdout.read()
+        complaint = process.stderr.read()
+    assert (process.returncode, complaint) == (130, "")
+    assert "Fault: yahoo=throttle\n" in greeting
+    assert f"  MDAGENT_SOURCES__NASDAQ__BASE_URL={url[0]}/nasdaq\n" in greeting
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--fault", "yahoo=nonsense"], "fault 'yahoo=nonsense': unknown kind"),
+        (["--host", "192.0.2.1"], "the sandbox serves this machine only"),
+        (["--port", "70000"], "cannot listen"),
+    ],
+)
+def test_what_it_cannot_serve_ends_with_2(
+    words: list[str], complaint: str, empty_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line."""
+    assert main(["sandbox", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"mdagent-mcp: {complaint}")
+    assert captured.err.count("\n") == 1

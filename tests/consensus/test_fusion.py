@@ -1,0 +1,210 @@
+"""Whom the consensus believes: cliques, upstream groups, age, trust, and the causes named for who is not believed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from consensus.quote_building import FRIDAY_CLOSE, KNOWN, SUNDAY, close_quote, dimension, judge, quote, verdicts, voice
+from mdagent_mcp.consensus.alignment import vote_weight
+from mdagent_mcp.consensus.causes import power_of_ten
+from mdagent_mcp.consensus.context import SymbolKnowledge
+from mdagent_mcp.consensus.tolerance import CLASSES, tolerance_for
+from mdagent_mcp.domain.answers import VoiceVerdict
+from mdagent_mcp.domain.instruments import AssetClass, parse_symbol
+from mdagent_mcp.domain.quality import Dimension, Grade
+
+
+def test_agreeing_sources_serve_the_freshest_most_trusted_members_own_value() -> None:
+    """No average: within the best band of delay trust decides, then freshness."""
+    quotes = [quote("a", 189.84, 1.9), quote("b", 189.86, 0.4), quote("c", 189.85, 3.0)]
+    trusted = judge(quotes, weights={"a": 0.95, "b": 0.9, "c": 0.99})
+    assert (trusted.price, trusted.sources_used) == (189.84, ("a", "b", "c"))
+    assert judge(quotes).sources_used == ("b", "a", "c")
+
+
+def test_two_sources_of_one_upstream_group_are_one_voice() -> None:
+    """Yahoo and Nasdaq show the same last sale: together they have one vote and prove transport, not truth."""
+    pair = judge([quote("yahoo"), quote("nasdaq", 189.85)], learned=KNOWN)
+    assert dimension(pair, Dimension.CORROBORATION) == 89.0
+    outvoted = judge([quote("yahoo", 195.0), quote("nasdaq", 195.0), quote("a"), quote("b")])
+    assert (outvoted.price, outvoted.sources_used, outvoted.sources_rejected) == (
+        189.84,
+        ("a", "b"),
+        ("nasdaq", "yahoo"),
+    )
+    assert [v.weight for v in outvoted.explanation.voices] == [0.3333, 0.3333, 0.1667, 0.1667]
+
+
+def test_a_stale_majority_does_not_win_over_two_fresh_groups() -> None:
+    """Three old prices that agree stand back behind two fresh ones, inside the age gate and outside of it."""
+    for age in (45.0, 900.0):
+        old = [quote(name, 180.0, age) for name in ("a", "b", "c")]
+        judgement = judge([*old, quote("d"), quote("e", 189.85)])
+        assert (judgement.price, judgement.sources_used) == (189.84, ("d", "e"))
+        assert judgement.sources_rejected == ("a", "b", "c")
+
+
+def test_the_freshest_alone_is_not_believed_against_two_independent_groups() -> None:
+    """A price that claims to be the newest is an outlier when two groups say otherwise, however much it is trusted."""
+    judgement = judge(
+        [quote("liar", 195.0, 0.1), quote("a", 189.84, 20.0), quote("b", 189.85, 21.0)],
+        weights={"liar": 1.0, "a": 0.1, "b": 0.1},
+    )
+    assert (judgement.price, judgement.sources_rejected, judgement.grade) == (189.84, ("liar",), Grade.C)
+
+
+def test_two_groups_in_conflict_serve_the_more_trusted_one_at_d_and_name_the_other() -> None:
+    """Without a majority the grade is D, and the sure interval reaches to both prices."""
+    judgement = judge([quote("a", 189.84), quote("b", 193.20, high=193.5)], weights={"a": 0.8, "b": 0.9})
+    assert (judgement.price, judgement.grade) == (193.20, Grade.D)
+    assert dimension(judgement, Dimension.CORROBORATION) == 63.0
+    assert judgement.price_low <= 189.84
+    assert judgement.price_high >= 193.20
+    assert judgement.explanation.assessment.limited_by.because == "b (193.20) is contradicted by a (189.84)"
+
+
+def test_a_third_group_decides_a_conflict() -> None:
+    """Two against one is a majority; the rejected outlier costs some points but no letter."""
+    judgement = judge([quote("a"), quote("b", 193.2), quote("c", 189.85)])
+    assert verdicts(judgement) == {
+        "a": VoiceVerdict.SERVED,
+        "c": VoiceVerdict.AGREES,
+        "b": VoiceVerdict.OUTLIER,
+    }
+    assert (judgement.grade, dimension(judgement, Dimension.CORROBORATION)) == (Grade.A, 92.0)
+
+
+def test_two_against_two_is_no_majority() -> None:
+    """As many groups contradict as support."""
+    judgement = judge([quote("a"), quote("b"), quote("c", 193.2), quote("d", 193.2)])
+    assert (judgement.grade, dimension(judgement, Dimension.CORROBORATION)) == (Grade.D, 63.0)
+
+
+def test_an_opponent_much_older_than_the_served_price_does_not_contest_it() -> None:
+    """Its age explains the difference, so one fresh source keeps the grade of a single source."""
+    judgement = judge([quote("a"), quote("b", 187.0, 45.0)], learned=KNOWN)
+    assert (judgement.price, judgement.grade) == (189.84, Grade.B)
+    assert (voice(judgement, "b").verdict, voice(judgement, "b").cause) == (VoiceVerdict.OUTLIER, "stale by 45 s")
+
+
+def test_a_small_difference_neither_confirms_nor_contradicts() -> None:
+    """Twelve basis points apart: no second opinion, no failure."""
+    judgement = judge([quote("a"), quote("b", 190.07)])
+    assert voice(judgement, "b").verdict is VoiceVerdict.DIFFERS
+    assert voice(judgement, "b").cause == "differs by 12.1 bp, too much to confirm and too little to contradict"
+    assert dimension(judgement, Dimension.CORROBORATION) == 79.0
+
+
+def test_a_unit_mixup_is_not_a_contradiction_when_memory_knows_the_price() -> None:
+    """A hundredfold price against the remembered close is explained: the other source keeps its grade."""
+    judgement = judge([quote("a"), quote("b", 18984.0, open=None, high=None, low=None)], learned=KNOWN)
+    assert (judgement.price, judgement.grade, judgement.sources_rejected) == (189.84, Grade.B, ("b",))
+
+
+def test_a_unit_mixup_with_nobody_to_decide_stays_unresolved() -> None:
+    """A previous close in the same wrong unit is no evidence for the unit."""
+    wrong = quote("a", 18984.0, previous_close=18860.0, open=None, high=None, low=None)
+    judgement = judge([wrong, quote("b", previous_close=None)], weights={"a": 0.99})
+    assert (judgement.grade, dimension(judgement, Dimension.CORROBORATION)) == (Grade.D, 63.0)
+
+
+def test_a_delayed_price_decides_between_units() -> None:
+    """A quarter-hour old price has no say about now, but tells pence from pounds."""
+    wrong = quote("a", 18984.0, previous_close=18860.0, open=None, high=None, low=None)
+    judgement = judge([wrong, quote("b"), quote("cboe", 189.2, 905.0, previous_close=None)], weights={"a": 0.99})
+    assert (judgement.price, dimension(judgement, Dimension.CORROBORATION)) == (189.84, 79.0)
+
+
+@pytest.mark.parametrize(
+    ("price", "given", "cause"),
+    [
+        (18984.0, {}, "unit: 100x the served price, pence or cents"),
+        (1.8984, {}, "unit: 0.01x the served price, pence or cents"),
+        (1898.4, {}, "unit: 10x the served price, misplaced decimal point"),
+        (187.0, {"age_s": 40.0}, "stale by 40 s"),
+        (188.60, {}, "other_session: 188.60 is the close of another session"),
+        (759.36, {}, "split: looks like a price from before a 4:1 split"),
+        (94.92, {}, "split: looks like a price from after a 2:1 split"),
+        (43.21, {"previous_close": 42.9}, "wrong_instrument: its previous close 42.90 is not 188.60"),
+        (198.84, {}, "digit: 198.84 has two digits of 189.84 exchanged"),
+        (139.84, {}, "digit: 139.84 is 189.84 with one digit changed"),
+        (193.21, {}, "unexplained: 1.8 % above the served price"),
+    ],
+)
+def test_the_likely_cause_of_an_outlier_is_named(price: float, given: dict[str, float], cause: str) -> None:
+    """What is known to go wrong with vendors' data, told by its number."""
+    bare = {"open": None, "high": None, "low": None}
+    odd = quote("odd", price, given.pop("age_s", 1.0), **{**bare, **given})
+    judgement = judge([quote("a"), quote("b"), odd])
+    assert (voice(judgement, "odd").verdict, voice(judgement, "odd").cause) == (VoiceVerdict.OUTLIER, cause)
+    assert any(cause in sentence for sentence in judgement.explanation.dissent)
+
+
+def test_a_price_far_from_its_own_source_is_not_served_while_a_sound_one_agrees() -> None:
+    """Of two that agree, the one that does not contradict itself is served."""
+    judgement = judge([quote("a", bid=191.0, ask=190.0), quote("b", 189.85, 1.8)], weights={"a": 0.99})
+    assert (judgement.sources_used, judgement.explanation.assessment.dimensions[Dimension.VALIDITY]) == (
+        ("b", "a"),
+        100,
+    )
+    assert dimension(judgement, Dimension.CORROBORATION) == 79.0
+
+
+def test_one_venues_own_trade_gives_way_to_the_tape() -> None:
+    """Equally fresh, the consolidated price is served."""
+    judgement = judge([quote("a", venue_only=True), quote("b", 189.85)], weights={"a": 0.99})
+    assert judgement.sources_used == ("b", "a")
+
+
+def test_a_minute_stamp_corroborates_a_fresher_source() -> None:
+    """The stamp's middle decides: 45 s after its minute began, a price is likely 15 s old."""
+    minute = quote("nasdaq", 189.85, 45.0, event_time_resolution_s=60.0)
+    judgement = judge([quote("finnhub"), minute])
+    assert (judgement.grade, judgement.sources_used) == (Grade.A, ("finnhub", "nasdaq"))
+    assert judge([quote("finnhub"), quote("b", 189.85, 45.0)]).grade is Grade.C
+
+
+def test_closes_of_the_same_day_agree_whatever_second_they_are_stamped() -> None:
+    """An official close has no age: two stamps of it are the same instant."""
+    stamps = (FRIDAY_CLOSE - timedelta(seconds=4), FRIDAY_CLOSE + timedelta(minutes=3))
+    judgement = judge([close_quote("a", at=stamps[0]), close_quote("b", at=stamps[1])], now=SUNDAY)
+    assert (judgement.grade, judgement.delay_s) == (Grade.A, 0.0)
+
+
+def test_vote_weights_are_log_odds_within_bounds() -> None:
+    """ln(10 A / (1 - A)), with A kept between 0.02 and 0.98."""
+    assert [round(vote_weight(a), 4) for a in (0.5, 0.8, 0.98, 1.0, 0.0)] == [2.3026, 3.6889, 6.1944, 6.1944, 0.001]
+
+
+def test_the_tolerance_grows_with_the_time_between_two_prices() -> None:
+    """2 bp + 3 sqrt(spread^2/2 + sigma^2 dt) + tick, the time clipped to an hour."""
+    tolerance = tolerance_for(parse_symbol("ACME"), 100.0, None)
+    bp = [round(tolerance.agreement(s) * 1e4, 2) for s in (0.0, 5.0, 60.0, 900.0, 3600.0, 9999.0)]
+    assert bp == [7.57, 9.84, 22.07, 75.12, 147.06, 147.06]
+    assert round(tolerance.conflict(0.0) * 1e4, 2) == 25.0
+    assert round(tolerance.conflict(60.0) * 1e4, 2) == 66.2
+
+
+def test_what_memory_knows_of_a_symbol_replaces_the_defaults_of_its_class() -> None:
+    """Learned spread, volatility and tick."""
+    known = SymbolKnowledge(volatility_per_sqrt_s=3e-4, relative_spread=0.0, tick=0.05)
+    tolerance = tolerance_for(parse_symbol("ACME"), 100.0, known)
+    assert round(tolerance.agreement(4.0) * 1e4, 6) == 2 + 3 * 6 + 5
+    wide = judge([quote("a", 100.0), quote("b", 100.2, 5.0)], learned=known)
+    assert wide.sources_used == ("a", "b")
+
+
+def test_every_asset_class_has_default_tolerances() -> None:
+    """Total over the enum."""
+    assert set(CLASSES) == set(AssetClass)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "power"),
+    [(100.0, 2), (90.0, 2), (85.0, 0), (0.0105, -2), (9.5, 1), (1000.0, 3), (1e4, 0), (1.05, 0), (0.0, 0)],
+)
+def test_powers_of_ten_are_recognised_within_twelve_percent(ratio: float, power: int) -> None:
+    """Only from ten to a thousand, up and down."""
+    assert power_of_ten(ratio, 0.12) == power

@@ -1,0 +1,271 @@
+"""Whole judgements: which session is answered, who is refused, the fields, the interval, and what it teaches."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from consensus.quote_building import (
+    ACME,
+    AT_CLOSE,
+    FRIDAY_CLOSE,
+    KNOWN,
+    MID_SESSION,
+    NIGHT,
+    POST_MARKET,
+    PRE_MARKET,
+    SUNDAY,
+    close_quote,
+    context,
+    judge,
+    quote,
+    verdicts,
+    voice,
+)
+from mdagent_mcp.consensus.quotes import QuoteJudgement, SourceOutcome, answer, judge_quote, source_outcomes
+from mdagent_mcp.domain.answers import QuoteAnswer, VoiceVerdict
+from mdagent_mcp.domain.calendar import calendar_named
+from mdagent_mcp.domain.instruments import parse_symbol
+from mdagent_mcp.domain.prices import Session
+from mdagent_mcp.domain.quality import Grade
+
+_BARE: dict[str, Any] = {"open": None, "high": None, "low": None}
+
+
+def test_a_judgement_becomes_an_answer_under_its_evidence_id() -> None:
+    """Every field is carried over, none is lost."""
+    judgement = judge([quote(age_s=1.3), quote("b", 189.85, 1.8)])
+    assert answer(judgement, "q-1") == QuoteAnswer(
+        symbol="ACME",
+        price=189.84,
+        currency="USD",
+        price_low=189.69,
+        price_high=189.99,
+        session=Session.REGULAR,
+        price_time=MID_SESSION - timedelta(seconds=1.3),
+        delay_s=1.3,
+        grade=Grade.A,
+        score=93.3,
+        summary="2 independent sources agree within 0.5 bp; 1.3 s old.",
+        sources_used=("finnhub", "b"),
+        sources_rejected=(),
+        evidence_id="q-1",
+        explanation=judgement.explanation,
+        judged_at=MID_SESSION,
+        cached=False,
+        change=1.24,
+        change_percent=0.6575,
+        open=188.90,
+        high=190.50,
+        low=188.20,
+        previous_close=188.60,
+        volume=41_000_000.0,
+        bid=189.83,
+        ask=189.85,
+    )
+    assert {f.name for f in fields(QuoteAnswer)} - {f.name for f in fields(QuoteJudgement)} == {"evidence_id", "cached"}
+
+
+@pytest.mark.parametrize(
+    "quotes",
+    [
+        [],
+        [quote(price=0.0, bid=None, ask=None)],
+        [quote(price=-5.0), quote("b", float("inf"))],
+        [quote(currency="EUR"), quote("b", currency="CAD")],
+    ],
+)
+def test_nothing_usable_is_no_judgement(quotes: list[Any]) -> None:
+    """No price, none above zero, none in the instrument's currency."""
+    assert judge_quote(ACME, quotes, {}, context()) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "cause"),
+    [
+        (quote("odd", currency="EUR"), "currency: EUR instead of USD"),
+        (quote("odd", 0.0, bid=None, ask=None), "not_positive: the price is 0"),
+        (quote("odd", age_s=-90.0), "future: stamped 90 s ahead of now, its clock runs ahead"),
+        (quote("odd", age_s=-18000.0), "future: stamped 5 h ahead of now, a time zone shift"),
+    ],
+)
+def test_a_quote_wrong_by_construction_is_refused_with_its_cause(wrong: Any, cause: str) -> None:
+    """It has no say, whatever the others are worth."""
+    judgement = judge([wrong, quote()])
+    assert (voice(judgement, "odd").verdict, voice(judgement, "odd").cause) == (VoiceVerdict.UNUSABLE, cause)
+    assert (voice(judgement, "odd").weight, judgement.sources_rejected) == (0.0, ("odd",))
+
+
+def test_a_few_seconds_ahead_are_a_clock_and_not_the_future() -> None:
+    """Age zero, usable."""
+    judgement = judge([quote("a", age_s=-4.0), quote("b", age_s=-1.0)])
+    assert (judgement.grade, judgement.delay_s) == (Grade.A, 0.0)
+
+
+def test_the_currency_most_groups_state_wins_where_the_symbol_does_not_fix_it() -> None:
+    """A foreign listing: two independent sources against one; on a tie the listing's usual currency."""
+    fund = parse_symbol("CSPX.L")
+    calendar = calendar_named("XLON")
+    two = [quote("a", currency="USD"), quote("b", currency="USD"), quote("c", currency="GBP")]
+    assert verdicts(judge(two, fund, calendar=calendar))["c"] is VoiceVerdict.UNUSABLE
+    tie = judge([two[0], two[2]], fund, calendar=calendar)
+    assert (tie.currency, tie.sources_rejected) == ("GBP", ("a",))
+
+
+def test_an_open_market_is_answered_with_regular_prices() -> None:
+    """The previous close and a pre-market print have no say about now."""
+    pre = quote("pre", 191.0, 2400.0, session=Session.PRE)
+    judgement = judge([pre, close_quote("old"), quote()])
+    assert (judgement.session, judgement.price) == (Session.REGULAR, 189.84)
+    assert verdicts(judgement) == {
+        "finnhub": VoiceVerdict.SERVED,
+        "old": VoiceVerdict.STALE,
+        "pre": VoiceVerdict.OTHER_SESSION,
+    }
+    assert voice(judgement, "old").cause == "stale by 3 days: from before the session"
+
+
+def test_post_market_is_answered_with_a_print_of_it() -> None:
+    """One source with two quotes: the print is served, its official close is not compared with it."""
+    post = quote("nasdaq", 191.0, 1.0, now=POST_MARKET, session=Session.POST)
+    judgement = judge([close_quote("nasdaq", at=AT_CLOSE), close_quote("cboe", at=AT_CLOSE), post], now=POST_MARKET)
+    assert (judgement.session, judgement.price, judgement.sources_used) == (Session.POST, 191.0, ("nasdaq",))
+    assert sorted(v.verdict for v in judgement.explanation.voices) == ["other_session", "other_session", "served"]
+
+
+def test_last_evenings_print_is_not_this_mornings() -> None:
+    """Before the open only a print of this pre-market counts; otherwise the close, as a C."""
+    evening = quote("a", age_s=None, event_time=FRIDAY_CLOSE + timedelta(hours=2), session=Session.POST)
+    quotes = [evening, close_quote("b"), close_quote("c")]
+    judgement = judge(quotes, now=PRE_MARKET)
+    assert (judgement.session, judgement.grade) == (Session.CLOSED, Grade.C)
+    morning = quote("d", 192.0, 3.0, session=Session.PRE, now=PRE_MARKET)
+    assert judge([*quotes, morning], now=PRE_MARKET).session is Session.PRE
+
+
+def test_a_closed_market_is_answered_with_the_official_close() -> None:
+    """A regular price stamped at the bell is the close; an evening print is another session."""
+    evening = quote("c", 193.0, None, event_time=AT_CLOSE + timedelta(hours=3), session=Session.POST)
+    at_bell = close_quote("b", session=Session.REGULAR, at=AT_CLOSE + timedelta(seconds=2))
+    judgement = judge([close_quote("a", at=AT_CLOSE), at_bell, evening], now=NIGHT)
+    assert (judgement.session, judgement.price, judgement.grade) == (Session.CLOSED, 189.84, Grade.A)
+    assert (judgement.sources_used, verdicts(judgement)["c"]) == (("a", "b"), VoiceVerdict.OTHER_SESSION)
+
+
+def test_a_bare_date_is_the_close_of_that_day() -> None:
+    """At night it is the official close; during the session it is yesterday's, or undated when it is today's."""
+    dated: dict[str, Any] = {"event_time_resolution_s": 86400.0}
+    assert judge([close_quote("a", at=AT_CLOSE, **dated), close_quote("b", at=AT_CLOSE)], now=NIGHT).grade is Grade.A
+    assert judge([close_quote("a", **dated)]).grade is Grade.F
+    today = judge([close_quote("a", at=AT_CLOSE, **dated)])
+    assert (today.grade, today.delay_s) == (Grade.D, None)
+
+
+def test_crypto_has_no_yesterday() -> None:
+    """A second after midnight UTC, a price of a second before it is fresh."""
+    midnight = datetime(2026, 11, 22, 0, 0, 1, tzinfo=UTC)
+    coins = [quote(n, 60000.0, 1.9, now=midnight, previous_close=59000.0, **_BARE) for n in "ab"]
+    judgement = judge(coins, parse_symbol("BTC-USD"), now=midnight, calendar=calendar_named("24/7"))
+    assert (judgement.grade, judgement.session) == (Grade.A, Session.REGULAR)
+
+
+def test_forex_trades_through_the_week_and_closes_on_friday() -> None:
+    """Tuesday's rollover is no session boundary; on Saturday Friday's last price is the close."""
+    euro, calendar = parse_symbol("EURUSD"), calendar_named("24/5")
+    given: dict[str, Any] = {**_BARE, "previous_close": 1.08, "volume": None, "bid": 1.0849, "ask": 1.0851}
+    rollover = datetime(2026, 11, 24, 22, 0, 1, tzinfo=UTC)
+    fresh = [quote(n, 1.085, 1.9, now=rollover, **given) for n in "ab"]
+    assert judge(fresh, euro, now=rollover, calendar=calendar).grade is Grade.A
+    saturday = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    friday = datetime(2026, 11, 20, 21, 59, 58, tzinfo=UTC)
+    last = [quote(n, 1.085, None, event_time=friday, **given) for n in "ab"]
+    judgement = judge(last, euro, now=saturday, calendar=calendar)
+    assert (judgement.grade, judgement.session) == (Grade.A, Session.CLOSED)
+
+
+def test_delayed_sources_are_evidence_without_a_vote() -> None:
+    """A fresh one is served though three delayed ones agree on another price."""
+    late = [quote(name, 189.0, 905.0) for name in "abc"]
+    judgement = judge([*late, quote()], learned=KNOWN)
+    assert (judgement.price, judgement.grade) == (189.84, Grade.B)
+    assert {v.verdict for v in judgement.explanation.voices[1:]} == {VoiceVerdict.STALE}
+
+
+def test_without_a_fresh_source_the_freshest_are_served_as_late_as_they_are() -> None:
+    """Those within a minute of the freshest have the say, older ones not."""
+    judgement = judge([quote("a", age_s=400.0), quote("b", age_s=430.0), quote("c", 188.9, 1100.0)])
+    assert (judgement.sources_used, judgement.grade, judgement.delay_s) == (("a", "b"), Grade.D, 400.0)
+    assert voice(judgement, "c").verdict is VoiceVerdict.STALE
+
+
+def test_fields_come_from_the_served_source_and_else_from_one_that_agrees() -> None:
+    """Field by field, bid and ask together, none averaged."""
+    served = quote("a", bid=189.80, ask=None, volume=None, open=None)
+    peer = quote("b", 189.85, 1.5, bid=189.82, ask=189.86, volume=7.0, open=188.0)
+    judgement = judge([served, peer])
+    assert (judgement.sources_used[0], judgement.bid, judgement.ask) == ("a", 189.82, 189.86)
+    assert (judgement.volume, judgement.open, judgement.high) == (7.0, 188.0, 190.50)
+
+
+def test_fields_of_sources_without_a_say_are_not_used() -> None:
+    """A delayed book, and another session's volume, are not this price's."""
+    bare = quote("a", bid=None, ask=None, volume=None)
+    judgement = judge([bare, quote("cboe", 189.5, 905.0), quote("c", 196.0, high=197.0)], weights={"a": 0.99})
+    assert (judgement.price, judgement.bid, judgement.ask, judgement.volume) == (189.84, None, None, None)
+
+
+def test_a_peers_high_below_the_served_price_is_not_used() -> None:
+    """The peer had not yet seen the new high."""
+    served = quote("a", 190.50, high=None, low=None)
+    judgement = judge([served, quote("b", 190.48, 1.9, high=190.48)], weights={"a": 0.95})
+    assert (judgement.price, judgement.high, judgement.low) == (190.50, None, 188.20)
+
+
+def test_change_is_computed_from_the_previous_close() -> None:
+    """Without binary dust; absent without a previous close."""
+    assert (judge([quote()]).change, judge([quote()]).change_percent) == (1.24, 0.6575)
+    flat = judge([quote(price=188.60)])
+    assert (flat.change, flat.change_percent) == (0.0, 0.0)
+    unknown = judge([quote(previous_close=None)])
+    assert (unknown.change, unknown.change_percent) == (None, None)
+
+
+def test_the_interval_holds_all_agreeing_prices_and_is_wider_for_one_source() -> None:
+    """On the grid of the price step, never narrower than the tolerance."""
+    pair = judge([quote(), quote("b", 189.95)])
+    alone = judge([quote()])
+    assert (pair.price_low, pair.price_high) == (189.80, 190.10)
+    assert (alone.price_low, alone.price_high) == (189.36, 190.32)
+
+
+def test_a_judgement_teaches_who_was_right() -> None:
+    """Agreement counts only with an independent group; no teacher, no lesson."""
+    judgement = judge([quote("a"), quote("b"), quote("odd", 18984.0), quote("cboe", 189.0, 905.0)])
+    assert source_outcomes(judgement) == (
+        SourceOutcome("a", agreed=True),
+        SourceOutcome("b", agreed=True),
+        SourceOutcome("odd", agreed=False, fault="unit"),
+        SourceOutcome("cboe", agreed=None, fault="stale"),
+    )
+    assert source_outcomes(judge([quote("yahoo"), quote("nasdaq")])) == (
+        SourceOutcome("nasdaq", agreed=None),
+        SourceOutcome("yahoo", agreed=None),
+    )
+    contested = source_outcomes(judge([quote("a"), quote("b", 189.0)]))
+    assert {o.agreed for o in contested} == {None}
+
+
+def test_the_engine_is_only_handed_answers_that_a_second_call_would_repeat() -> None:
+    """Pure: the same facts, the same judgement."""
+    quotes = [quote("a"), quote("b", 189.9, 12.0), quote("c", 18984.0), close_quote("d")]
+    assert judge(quotes, learned=KNOWN) == judge(quotes, learned=KNOWN)
+
+
+def test_sunday_with_a_price_from_within_fridays_session_is_late_and_not_the_close() -> None:
+    """A feed frozen at noon: stale against the bell."""
+    noon = FRIDAY_CLOSE - timedelta(hours=4)
+    judgement = judge([close_quote("a", session=Session.REGULAR, at=noon)], now=SUNDAY)
+    assert (judgement.grade, judgement.delay_s) == (Grade.F, 4 * 3600 - 5.0)
