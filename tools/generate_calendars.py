@@ -53,6 +53,7 @@ def describe(name: str, last: str) -> dict[str, Any]:
         if str(row["break_start"]) not in {"None", "NaT"}:
             start, end = (row[key].to_pydatetime().astimezone(zone).time() for key in ("break_start", "break_end"))
             pause = (start, end)
+    del hours[max(hours)]  # the library gives the last day of a range special hours at some exchanges
     weekdays = {day for day, n in Counter(d.weekday() for d in hours).items() if n > len(hours) / 20}
     regular = _regular_hours(hours)
     described: dict[str, Any] = {
