@@ -207,7 +207,7 @@ def test_a_recorded_file_names_its_instrument(name: str, symbol: str) -> None:
 
 def test_a_recorded_url_without_a_symbol_needs_it_named() -> None:
     """The person's word is taken where the URL has none."""
-    url = "/api/global/delayed_quotes/quotes/%3F.json"
+    url = "/api/global/delayed_quotes/quotes/%20.json"
     named = parse_symbol("AAPL")
     assert CBOE.quote.recognise(recorded(url, named)) == QuoteQuery((named,), NOW)
     with pytest.raises(SourceError) as raised:

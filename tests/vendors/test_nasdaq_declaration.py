@@ -107,7 +107,7 @@ def test_other_pages_are_nobodys(path: str) -> None:
 
 def test_a_recorded_url_without_a_symbol_needs_it_named() -> None:
     """The person's word is taken where the URL has none."""
-    url = "/api/quote/%3F%3F/info"
+    url = "/api/quote/%20/info"
     named = parse_symbol("AAPL")
     assert NASDAQ.quote.recognise(recorded(url, {}, named)) == QuoteQuery((named,), NOW)
     with pytest.raises(SourceError) as raised:

@@ -13,8 +13,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from mdagent_mcp.domain.failures import FailureKind, Outcome, SourceError
-from mdagent_mcp.domain.instruments import AssetClass, Instrument
+from mdagent_mcp.domain.failures import FailureKind, Outcome, SourceError, clean_text
+from mdagent_mcp.domain.instruments import SYMBOL_LIMIT, AssetClass, Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, History, Interval, Quote
 
 QueryT = TypeVar("QueryT")
@@ -131,6 +131,29 @@ class RecordedUrl:
     query: Mapping[str, str]
     instrument: Instrument | None
     received_at: datetime
+
+
+def recorded_instrument(symbol: str, otherwise: Instrument | None) -> Instrument:
+    """The instrument a recorded URL is about.
+
+    A text that is no symbol is taken for a share of that name, so that the vendor's refusal of it can be read.
+
+    Args:
+        symbol: as the URL names it, in canonical spelling; empty when it does not.
+        otherwise: the one a person names.
+
+    Raises:
+        SourceError: BAD_REQUEST when neither names one.
+    """
+    try:
+        return parse_symbol(symbol)
+    except InvalidSymbolError as error:
+        if otherwise is not None:
+            return otherwise
+        name = clean_text(symbol, SYMBOL_LIMIT)
+        if not name:
+            raise SourceError(FailureKind.BAD_REQUEST, "the URL names no symbol; name it") from error
+        return Instrument(name, AssetClass.US_EQUITY, "XNYS", "USD", name)
 
 
 QuoteReading = Mapping[str, Outcome[tuple[Quote, ...]]]

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
-from mdagent_mcp.domain.instruments import Instrument, InvalidSymbolError, parse_symbol
+from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Adjustment, Interval
 from mdagent_mcp.domain.vendor import (
     Endpoint,
@@ -27,6 +27,7 @@ from mdagent_mcp.domain.vendor import (
     RecordedUrl,
     Request,
     Vendor,
+    recorded_instrument,
 )
 from mdagent_mcp.vendors.cboe_charts import read_history
 from mdagent_mcp.vendors.cboe_quotes import CANONICAL, DELAY_S, SOURCE, read_quote, spelling_of
@@ -108,12 +109,8 @@ def _recognise_history(recorded: RecordedUrl) -> HistoryQuery | None:
 def _recorded_instrument(name: str, recorded: RecordedUrl) -> Instrument:
     """The instrument that a URL names, or the one a person names where the URL's word is no symbol."""
     symbol = unquote(name)
-    try:
-        return parse_symbol(CANONICAL.get(symbol, symbol.replace("_", "^", 1) if symbol.startswith("_") else symbol))
-    except InvalidSymbolError as error:
-        if recorded.instrument is not None:
-            return recorded.instrument
-        raise SourceError(FailureKind.BAD_REQUEST, "the URL names no symbol; name it") from error
+    canonical = CANONICAL.get(symbol, symbol.replace("_", "^", 1) if symbol.startswith("_") else symbol)
+    return recorded_instrument(canonical, recorded.instrument)
 
 
 CBOE: Final = Vendor(

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
-from mdagent_mcp.domain.instruments import AssetClass, Instrument, InvalidSymbolError, parse_symbol
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval, Quote, Session
 from mdagent_mcp.domain.reading import Json, instant_of, malformed, positive
 from mdagent_mcp.domain.vendor import (
@@ -33,6 +33,7 @@ from mdagent_mcp.domain.vendor import (
     Reply,
     Request,
     Vendor,
+    recorded_instrument,
 )
 
 _SOURCE: Final = "finnhub"
@@ -301,12 +302,7 @@ def _recognise_history(recorded: RecordedUrl) -> HistoryQuery | None:
 
 def _recorded_instrument(recorded: RecordedUrl) -> Instrument:
     """The instrument that a URL names, or the one a person names where the URL has no symbol."""
-    try:
-        return parse_symbol(recorded.query.get("symbol", ""))
-    except InvalidSymbolError as error:
-        if recorded.instrument is not None:
-            return recorded.instrument
-        raise SourceError(FailureKind.BAD_REQUEST, "the URL names no symbol; name it") from error
+    return recorded_instrument(recorded.query.get("symbol", ""), recorded.instrument)
 
 
 def _recorded_day(recorded: RecordedUrl, name: str, zone: tzinfo, otherwise: date) -> date:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
-from mdagent_mcp.domain.instruments import AssetClass, Instrument, InvalidSymbolError, parse_symbol
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
 from mdagent_mcp.domain.reading import Json, malformed, positive
 from mdagent_mcp.domain.vendor import (
@@ -30,6 +30,7 @@ from mdagent_mcp.domain.vendor import (
     Reply,
     Request,
     Vendor,
+    recorded_instrument,
 )
 from mdagent_mcp.vendors.nasdaq_display import (
     INDICES,
@@ -216,12 +217,7 @@ def _named(name: str, asset_class: str, otherwise: Instrument | None) -> Instrum
         symbol = _CANONICAL_INDICES.get(symbol, f"^{symbol}")
     elif asset_class == "crypto":
         symbol = f"{symbol}-USD"
-    try:
-        return parse_symbol(symbol)
-    except InvalidSymbolError as error:
-        if otherwise is not None:
-            return otherwise
-        raise SourceError(FailureKind.BAD_REQUEST, "the URL names no symbol; name it") from error
+    return recorded_instrument(symbol, otherwise)
 
 
 def _recorded_date(recorded: RecordedUrl, name: str, otherwise: date) -> date:
