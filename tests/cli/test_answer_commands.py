@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ def test_quotes_as_json_are_the_tools_structured_content(capsys: pytest.CaptureF
     """Some symbols answered, some not, some that are none: a partial success is a success."""
     code, shown = _json(capsys, "quote", "AAPL,msft", "AAPL", "ZZZZ", "A B", "--detail", "full")
     assert code == 0
-    QuotesOutput.model_validate(shown, strict=True)
+    QuotesOutput.model_validate_json(json.dumps(shown), strict=True)
     assert [quote["symbol"] for quote in shown["quotes"]] == ["AAPL", "MSFT"]
     assert {failure["symbol"]: failure["code"] for failure in shown["failures"]} == {
         "ZZZZ": "unknown_symbol",
@@ -61,7 +64,7 @@ def test_a_history_as_json_is_the_tools_structured_content(capsys: pytest.Captur
     """With the newest bars that were asked for."""
     code, shown = _json(capsys, "history", "MSFT", "--period", "3mo", "--max-bars", "7")
     assert code == 0
-    HistoryOutput.model_validate(shown, strict=True)
+    HistoryOutput.model_validate_json(json.dumps(shown), strict=True)
     assert (shown["symbol"], shown["interval"], len(shown["bars"]), shown["truncated"]) == ("MSFT", "1d", 7, True)
 
 
@@ -72,6 +75,19 @@ def test_a_history_is_drawn_for_a_person(capsys: pytest.CaptureFixture[str]) -> 
     assert out.startswith("MSFT  1d bars in USD, ")
     assert "▁" in out
     assert "█" in out
+
+
+def test_a_terminal_without_block_characters_is_no_obstacle(empty_home: Path) -> None:
+    """What it cannot show becomes question marks; the figures are there."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "mdagent_mcp", "history", "MSFT", "--period", "1mo", "--sandbox"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert ended.returncode == 0
+    assert b"???" in ended.stdout
+    assert b"expected bars" in ended.stdout
 
 
 def test_no_history_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +102,7 @@ def test_an_earlier_answer_is_explained_by_another_process(capsys: pytest.Captur
     evidence_id = quoted["quotes"][0]["evidence_id"]
     code, by_symbol = _json(capsys, "explain", "AAPL")
     assert code == 0
-    ExplanationOutput.model_validate(by_symbol, strict=True)
+    ExplanationOutput.model_validate_json(json.dumps(by_symbol), strict=True)
     assert by_symbol["evidence_id"] == evidence_id
     assert _json(capsys, "explain", "--evidence-id", evidence_id) == (0, by_symbol)
 
@@ -102,7 +118,7 @@ def test_sources_as_json_are_the_tools_structured_content(capsys: pytest.Capture
     """All of them, or the one named."""
     code, shown = _json(capsys, "sources")
     assert code == 0
-    StatusOutput.model_validate(shown, strict=True)
+    StatusOutput.model_validate_json(json.dumps(shown), strict=True)
     assert [source["source"] for source in shown["sources"]] == ["yahoo", "nasdaq", "cboe", "finnhub"]
     assert {source["state"] for source in shown["sources"]} == {"live"}
     _, one = _json(capsys, "sources", "Nasdaq")

@@ -88,7 +88,7 @@ def test_a_quote_stands_in_one_row_with_its_summary_below(width: int) -> None:
     row = next(line for line in text.splitlines() if line.startswith("AAPL"))
     assert row.split()[:9] == ["AAPL", "189.84", "USD", "+0.64", "%", "regular", "1.3", "s", "A"]
     assert "AAPL 2 independent sources agree within 1.1 bp; 1.3 s old." in _words(text)
-    assert "sure of 189.82 to 189.86; evidence q-1" in text
+    assert "sure of 189.82 to 189.86; rejected: yahoo; evidence q-1" in _words(text)
     assert "3 vendor calls, 0 from the cache, 212 ms" in text
 
 
@@ -108,12 +108,28 @@ def test_every_sources_word_is_drawn_where_it_was_asked_for() -> None:
     assert _words(row) == "yahoo 18,984.00 2.0 s 0.0 % outlier: unit: 100x"
 
 
+def test_sources_of_one_upstream_are_told_to_count_once() -> None:
+    """Agreement among them proves nothing."""
+    voices = [{**_VOICE, "source": source, "upstream_group": "tape"} for source in ("nasdaq", "yahoo")]
+    shown = {"quotes": [{**_QUOTE, "observations": [*voices, _VOICE]}], "failures": [], "usage": _USAGE}
+    assert "nasdaq and yahoo have one upstream (tape) and count once" in _words(_drawn(render_quotes, shown))
+
+
+def test_intraday_bars_show_their_time_and_daily_ones_their_date() -> None:
+    """The heading says which."""
+    daily = _history(2)
+    assert "Date " in _drawn(render_history, daily)
+    bars = [["2026-01-05T14:30:00Z", 1.0, 1.0, 1.0, 1.0, None], ["2026-01-05T14:31:30Z", 1.0, 1.0, 1.0, 1.0, None]]
+    text = _words(_drawn(render_history, {**daily, "interval": "1m", "bars": bars}))
+    assert "Time (UTC)" in text
+    assert "2026-01-05 14:30 1.00 1.00 1.00 1.00 - 2026-01-05 14:31:30 1.00" in text
+
+
 def test_a_failure_is_drawn_with_its_code_and_its_hint() -> None:
-    """And with what every source said."""
+    """And with when to ask again."""
     text = _words(_drawn(render_failures, {"failures": [{**_FAILURE, "retry_after_s": 30.0}]}))
     assert text == (
-        "ZZZZ unknown_symbol: No source that was asked knows this symbol. Check the spelling. "
-        "asked: finnhub unknown_symbol, nasdaq unknown_symbol ask again in 30 s"
+        "ZZZZ unknown_symbol: No source that was asked knows this symbol. Check the spelling. ask again in 30 s"
     )
 
 
@@ -221,7 +237,7 @@ def test_a_history_is_drawn_as_a_line_figures_and_its_last_bars(width: int) -> N
     text = _drawn(render_history, _history(15), width)
     assert max(map(len, text.splitlines())) <= width
     flat = _words(text)
-    assert flat.startswith("MSFT 1d bars in USD, 2026-01-01 to 2026-01-15 B 84 ▁▁▂▂▃▃▄▅▅▅▆▆▇▇█ ") or "▁" in flat
+    assert flat.startswith("MSFT 1d bars in USD, 2026-01-01 to 2026-01-15 B 84 ▁▁▂▃▃▃▄▅▅▅▆▇▇▇█ first 11.00 ")
     assert "first 11.00 last 25.00 +12.50 % low 9.00 high 30.00 volume 1.5 M a bar" in flat
     assert "15 of 16 expected bars; missing 2026-01-30; adjusted: splits; the last bar is not finished" in flat
     assert "minor missing bars 2026-01-30: 1 session missing" in flat
@@ -229,7 +245,7 @@ def test_a_history_is_drawn_as_a_line_figures_and_its_last_bars(width: int) -> N
     assert "the last 10 of 15 bars:" in flat
     assert "2026-01-15 10.00 12.00 9.00 25.00 1.5 M" in flat
     assert "2026-01-05 10.00" not in flat
-    assert "from yahoo,nasdaq; evidence h-1" in flat
+    assert "from yahoo, nasdaq; evidence h-1" in flat
 
 
 @pytest.mark.parametrize("width", [80, 120])

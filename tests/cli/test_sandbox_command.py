@@ -22,18 +22,20 @@ def test_it_serves_every_vendor_until_it_is_stopped(empty_home: Path) -> None:
     words = ["sandbox", "--port", "0", "--seed", "5", "--fault", "yahoo=throttle"]
     command = [sys.executable, "-m", "mdagent_mcp", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        first = process.stdout.readline()
-        url = re.search(r"http://127\.0\.0\.1:\d+", first)
-        assert url is not None
-        assert "SIMULATED" in first
-        with urllib.request.urlopen(f"{url[0]}/finnhub/quote?symbol=AAPL&token=x", timeout=10) as reply:  # noqa: S310
-            assert json.load(reply)["c"] > 0
-        process.send_signal(signal.SIGINT)
-        greeting = process.stdout.read()
-        complaint = process.stderr.read()
-    assert (process.returncode, complaint) == (130, "")
+        try:
+            assert process.stdout is not None
+            greeting = [process.stdout.readline() for _ in range(8)]
+            url = re.search(r"http://127\.0\.0\.1:\d+", greeting[0])
+            assert url is not None
+            assert "SIMULATED" in greeting[0]
+            quote = f"{url[0]}/finnhub/api/v1/quote?symbol=AAPL&token=x"
+            with urllib.request.urlopen(quote, timeout=10) as reply:  # noqa: S310 - a loopback address
+                assert json.load(reply)["c"] > 0
+            process.send_signal(signal.SIGINT)
+            rest, complaint = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, rest, complaint) == (130, "", "")
     assert "Fault: yahoo=throttle\n" in greeting
     assert f"  MDAGENT_SOURCES__NASDAQ__BASE_URL={url[0]}/nasdaq\n" in greeting
 
@@ -43,7 +45,7 @@ def test_it_serves_every_vendor_until_it_is_stopped(empty_home: Path) -> None:
     [
         (["--fault", "yahoo=nonsense"], "fault 'yahoo=nonsense': unknown kind"),
         (["--host", "192.0.2.1"], "the sandbox serves this machine only"),
-        (["--port", "70000"], "cannot listen"),
+        (["--port", "70000"], "--port: 70000 is not a port; give 0 to 65535"),
     ],
 )
 def test_what_it_cannot_serve_ends_with_2(

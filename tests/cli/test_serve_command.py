@@ -89,9 +89,9 @@ def test_nothing_but_protocol_reaches_stdout(server: subprocess.Popen[str]) -> N
     assert _receive(server)["result"]["serverInfo"]["name"] == "mdagent-mcp"
     _send(server, _INITIALIZED, _QUOTE)
     assert _receive(server)["id"] == 2
-    rest, log = server.communicate(timeout=20)
-    assert server.returncode == 0
-    assert rest == ""
+    _pipe(server.stdin).close()
+    rest, log = _pipe(server.stdout).read(), _pipe(server.stderr).read()
+    assert (server.wait(timeout=20), rest) == (0, "")
     assert log.startswith("mdagent-mcp: --sandbox: all prices are SIMULATED\n")
     assert "sandbox-key" not in log
 
@@ -108,9 +108,9 @@ def test_a_signal_ends_it_as_a_closed_stdin_does(
     evidence_id = _receive(server)["result"]["structuredContent"]["quotes"][0]["evidence_id"]
     server.send_signal(number)
     assert server.wait(timeout=20) == 128 + number
+    words = ["explain", "--evidence-id", evidence_id, "--json", "--sandbox", "--data-dir", str(empty_home / "data")]
     ended = subprocess.run(
-        [sys.executable, "-m", "mdagent_mcp", "explain", "--evidence-id", evidence_id, "--json"]
-        + ["--sandbox", "--data-dir", str(empty_home / "data")],
+        [sys.executable, "-m", "mdagent_mcp", *words],
         capture_output=True,
         text=True,
         check=False,

@@ -39,9 +39,8 @@ def walk(starts: Sequence[datetime], *, seed: int = 7, step: float = 0.012, pric
         price = opened * math.exp(chance.uniform(-step, step))
         high = max(opened, price) * (1 + chance.uniform(0.001, step / 2))
         low = min(opened, price) * (1 - chance.uniform(0.001, step / 2))
-        bars.append(
-            Bar(start, *(round(p, 2) for p in (opened, high, low, price)), float(chance.randrange(900_000, 1_400_000)))
-        )
+        volume = float(chance.randrange(900_000, 1_400_000))
+        bars.append(Bar(start, round(opened, 2), round(high, 2), round(low, 2), round(price, 2), volume))
     return bars
 
 

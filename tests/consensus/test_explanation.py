@@ -82,6 +82,14 @@ def test_a_rejected_outlier_is_told_with_its_cause() -> None:
     assert (judgement.sources_used, judgement.sources_rejected) == (("a", "b"), ("yahoo",))
 
 
+def test_an_open_contradiction_is_told_as_unresolved() -> None:
+    """Neither price is told as the wrong one."""
+    assert judge([quote("a"), quote("b", 193.21)]).summary == (
+        "1 independent source (a); 1.0 s old. Limited by corroboration: a (189.84) is contradicted by b (193.21). "
+        "Unresolved: b 193.21 (unexplained: 1.8 % above the served price)."
+    )
+
+
 def test_an_f_begins_with_not_to_state_the_number() -> None:
     """The first words of the summary and the advice say it."""
     judgement = judge([close_quote("cboe")])
@@ -176,8 +184,8 @@ def test_every_source_that_answered_is_a_voice() -> None:
             received_at=MID_SESSION,
             delay_s=905.0,
             weight=0.0,
-            verdict=VoiceVerdict.STALE,
-            cause="stale by 15 min",
+            verdict=VoiceVerdict.DELAYED,
+            cause="delayed by 15 min",
         ),
         Voice(
             source="wrong",
@@ -194,7 +202,7 @@ def test_every_source_that_answered_is_a_voice() -> None:
         ),
     )
     assert judgement.explanation.dissent == (
-        "cboe 189.50, -0.18%, no say about now: stale by 15 min.",
+        "cboe 189.50, -0.18%, no say about now: delayed by 15 min.",
         "wrong 189.84 refused: currency: EUR instead of USD.",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any, Final
 
 import pytest
 
@@ -14,6 +15,9 @@ from mdagent_mcp.consensus.tolerance import CLASSES, tolerance_for
 from mdagent_mcp.domain.answers import VoiceVerdict
 from mdagent_mcp.domain.instruments import AssetClass, parse_symbol
 from mdagent_mcp.domain.quality import Dimension, Grade
+
+_BARE: Final[dict[str, Any]] = {"open": None, "high": None, "low": None}
+"""Without the day's range, so that nothing but the vote decides."""
 
 
 def test_agreeing_sources_serve_the_freshest_most_trusted_members_own_value() -> None:
@@ -38,18 +42,18 @@ def test_two_sources_of_one_upstream_group_are_one_voice() -> None:
 
 
 def test_a_stale_majority_does_not_win_over_two_fresh_groups() -> None:
-    """Three old prices that agree stand back behind two fresh ones, inside the age gate and outside of it."""
-    for age in (45.0, 900.0):
-        old = [quote(name, 180.0, age) for name in ("a", "b", "c")]
+    """Three old prices that agree stand back behind two fresh ones: outvoted inside the age gate, unheard outside."""
+    for age, rejected in ((45.0, ("a", "b", "c")), (900.0, ())):
+        old = [quote(name, 180.0, age, **_BARE) for name in ("a", "b", "c")]
         judgement = judge([*old, quote("d"), quote("e", 189.85)])
         assert (judgement.price, judgement.sources_used) == (189.84, ("d", "e"))
-        assert judgement.sources_rejected == ("a", "b", "c")
+        assert judgement.sources_rejected == rejected
 
 
 def test_the_freshest_alone_is_not_believed_against_two_independent_groups() -> None:
     """A price that claims to be the newest is an outlier when two groups say otherwise, however much it is trusted."""
     judgement = judge(
-        [quote("liar", 195.0, 0.1), quote("a", 189.84, 20.0), quote("b", 189.85, 21.0)],
+        [quote("liar", 195.0, 0.1, **_BARE), quote("a", 189.84, 20.0), quote("b", 189.85, 21.0)],
         weights={"liar": 1.0, "a": 0.1, "b": 0.1},
     )
     assert (judgement.price, judgement.sources_rejected, judgement.grade) == (189.84, ("liar",), Grade.C)
@@ -74,6 +78,12 @@ def test_a_third_group_decides_a_conflict() -> None:
         "b": VoiceVerdict.OUTLIER,
     }
     assert (judgement.grade, dimension(judgement, Dimension.CORROBORATION)) == (Grade.A, 92.0)
+
+
+def test_in_a_conflict_the_source_that_contradicts_itself_loses() -> None:
+    """Trust does not help a price outside its own day's range."""
+    judgement = judge([quote("a", 193.20), quote("b", 189.84)], weights={"a": 0.98, "b": 0.5})
+    assert (judgement.price, judgement.grade) == (189.84, Grade.D)
 
 
 def test_two_against_two_is_no_majority() -> None:

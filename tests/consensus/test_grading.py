@@ -275,6 +275,13 @@ def test_the_usual_pause_between_trades_is_no_delay() -> None:
     assert next(v.delay_s for v in moved.explanation.voices if v.source == "iex") == 14.0
 
 
+def test_a_thin_shares_last_trade_is_its_close_where_such_pauses_are_usual() -> None:
+    """An hour before the bell is late for a share that trades each second, not for one that trades twice a day."""
+    early = close_quote("otc", at=FRIDAY_CLOSE - timedelta(hours=1))
+    thin = SymbolKnowledge(observations=200, gap_q95_s={"otc": 7200.0})
+    assert (judge([early], now=SUNDAY).grade, judge([early], now=SUNDAY, learned=thin).grade) == (Grade.F, Grade.B)
+
+
 def test_a_price_that_stands_still_too_long_is_frozen() -> None:
     """Its own unchanged time is its delay, though its stamps advance."""
     known = SymbolKnowledge(

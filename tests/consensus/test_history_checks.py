@@ -91,11 +91,12 @@ def test_a_second_row_within_one_week_is_not_a_weekly_bar() -> None:
     assert [(i.rule, i.time) for i in judged.issues] == [("duplicates", stray.start)]
 
 
+@pytest.mark.parametrize("name", ["open", "high", "low", "close"])
 @pytest.mark.parametrize("price", [0.0, -3.0, math.nan, math.inf, -math.inf, 1e300])
-def test_a_row_without_four_usable_prices_is_left_out_and_told(price: float) -> None:
+def test_a_row_without_four_usable_prices_is_left_out_and_told(price: float, name: str) -> None:
     """Zero, negative, not a number, infinite or absurd: never served."""
     bars = daily()
-    judged = judge(series(changed(bars, 20, low=price)))
+    judged = judge(series(changed(bars, 20, **{name: price})))
     assert judged.series.bars == (*bars[:20], *bars[21:])
     assert {i.rule for i in judged.issues} == {"null_prices", "coverage"}
     assert judged.assessment.dimensions[Dimension.VALIDITY] == 65.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -19,8 +20,8 @@ from consensus.series_building import (
     scaled,
     series,
 )
-from mdagent_mcp.consensus.history import HistoryContext, HistoryThresholds, judge_history
-from mdagent_mcp.consensus.history_comparison import Relation
+from mdagent_mcp.consensus.history import HistoryContext, judge_history
+from mdagent_mcp.consensus.history_comparison import HistoryThresholds, Relation
 from mdagent_mcp.domain.prices import Adjustment, Interval
 from mdagent_mcp.domain.quality import Dimension, Grade, Verdict
 
@@ -84,13 +85,25 @@ def test_two_against_two_is_no_majority() -> None:
     assert judged.assessment.dimensions[Dimension.CORROBORATION] == 52.0
 
 
-def test_a_constant_gap_beyond_two_percent_is_a_contradiction_and_a_small_one_no_corroboration() -> None:
+def test_a_constant_gap_beyond_two_percent_is_a_contradiction_and_a_small_one_undecided() -> None:
     """A median difference of 3 % is another thing; 1 % is not the same either; half a basis point is."""
     grades = {}
     for gap in (1.03, 1.01, 1.0001):
         judged = judge(series(daily()), series(scaled(daily(), range(250), gap), "beta"))
         grades[gap] = (judged.assessment.dimensions[Dimension.CORROBORATION], judged.assessment.grade)
-    assert grades == {1.03: (52.0, Grade.F), 1.01: (89.0, Grade.B), 1.0001: (98.0, Grade.A)}
+    assert grades == {1.03: (52.0, Grade.F), 1.01: (79.0, Grade.C), 1.0001: (98.0, Grade.A)}
+
+
+@pytest.mark.parametrize("step", [0.004, 0.009])
+def test_a_series_shifted_by_a_day_never_confirms(step: float) -> None:
+    """A calm stock moves less than 2 % a day, so no bar is off; still the closes are not the same."""
+    calm = daily(step=step)
+    shifted = [replace(b, start=a.start) for a, b in pairwise(calm)]
+    judged = judge(series(calm), series(shifted, "beta"))
+    assert judged.relations == {"beta": Relation.APART}
+    assert (judged.sources_used, judged.sources_rejected) == (("alpha",), ())
+    assert judged.assessment.grade is Grade.C
+    assert len(judged.explanation.dissent) == 1
 
 
 @pytest.mark.parametrize(("factor", "score"), [(1.04, 79.0), (1.13, 66.0)])
@@ -216,6 +229,14 @@ def test_the_more_complete_of_two_agreeing_series_is_served_whatever_the_trust()
     assert judge(series(complete, "beta"), series(complete)).sources_used == ("alpha", "beta")
 
 
+def test_of_two_equally_limited_series_the_one_with_less_wrong_elsewhere_is_served() -> None:
+    """Both are a B for want of an independent source; one lacks a bar, and trust does not make up for it."""
+    holed = [b for n, b in enumerate(daily()) if n != 99]
+    within = HistoryContext(now=NOW, groups={"alpha": "feed", "beta": "feed"}, weights={"alpha": 0.9, "beta": 0.2})
+    judged = judge(series(holed), series(daily(), "beta"), within=within)
+    assert (judged.assessment.grade, judged.sources_used) == (Grade.B, ("beta", "alpha"))
+
+
 def test_series_of_other_symbols_or_intervals_are_ignored() -> None:
     """Nobody asked for them."""
     other = series(daily(**OTHER_STOCK), "beta")
@@ -240,8 +261,8 @@ def test_thresholds_refuse_nonsense() -> None:
 
 def test_stricter_thresholds_see_more() -> None:
     """The limits are options."""
-    stated = [series(daily()), series(noisy(daily(), basis_points=80), "beta")]
-    strict = HistoryContext(now=NOW, thresholds=HistoryThresholds(off=0.001, loose=0.0005))
+    stated = [series(daily()), series(noisy(daily(), basis_points=30), "beta")]
+    strict = HistoryContext(now=NOW, thresholds=HistoryThresholds(off=0.001, loose=0.0005, slight=0.0005))
     assert judge(*stated).assessment.grade is Grade.A
     assert judge(*stated, within=strict).assessment.grade is Grade.F
 

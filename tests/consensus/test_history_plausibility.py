@@ -103,9 +103,10 @@ def test_unadjusted_prices_must_step_on_the_day_of_a_split() -> None:
     """As traded, a four for one split is a step to a quarter."""
     day = daily()[CRASH].day
     asked = question(adjustment=Adjustment.NONE)
-    stated = {"adjustment": Adjustment.NONE, "splits": (Split(day, 4.0),)}
-    stepping = judge(series(scaled(daily(), range(CRASH), 4.0), **stated), asked=asked)
-    smooth = judge(series(daily(), **stated), asked=asked)
+    listed = (Split(day, 4.0),)
+    stepped = scaled(daily(), range(CRASH), 4.0)
+    stepping = judge(series(stepped, adjustment=Adjustment.NONE, splits=listed), asked=asked)
+    smooth = judge(series(daily(), adjustment=Adjustment.NONE, splits=listed), asked=asked)
     assert failed_rules(stepping) == set()
     assert failed_rules(smooth) == {"split_error"}
 

@@ -56,11 +56,11 @@ def load(name: str) -> Recorded:
         if not row["Close"]:
             nulls.append(start)
             continue
-        prices = [float(row[field]) for field in ("Open", "High", "Low", "Close")]
-        factor = float(row["Adj Close"]) / prices[3]
+        o, h, low, c = (float(row[field]) for field in ("Open", "High", "Low", "Close"))
+        factor = float(row["Adj Close"]) / c
         volume = float(row["Volume"] or 0)
-        plain.append(Bar(start, *prices, volume))
-        adjusted.append(Bar(start, *(p * factor for p in prices), volume))
+        plain.append(Bar(start, o, h, low, c, volume))
+        adjusted.append(Bar(start, o * factor, h * factor, low * factor, c * factor, volume))
     stated_history = History(
         symbol=instrument.symbol,
         source="vendor",

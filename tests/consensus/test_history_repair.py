@@ -44,7 +44,8 @@ def test_a_single_price_of_another_unit_is_scaled_back_alone() -> None:
     low = bars[80].low
     judged = judge(series(changed(bars, 80, low=round(low / 100, 4))))
     (repair,) = judged.repairs
-    assert (repair.field, repair.before, repair.after) == ("low", round(low / 100, 4), pytest.approx(low))
+    assert (repair.field, repair.before) == ("low", round(low / 100, 4))
+    assert repair.after == pytest.approx(low)
     assert judged.series.bars[80].close == bars[80].close
 
 
@@ -86,6 +87,24 @@ def test_a_wick_is_cut_to_what_an_independent_source_shows() -> None:
     assert judged.assessment.dimensions[Dimension.PLAUSIBILITY] == 85.0
     assert judged.assessment.grade is Grade.B
     assert failed_rules(judged) == {"wick"}
+
+
+@pytest.mark.parametrize("place", [0, 249])
+def test_a_price_of_another_unit_at_an_end_has_bars_on_one_side_only_and_is_left_alone(place: int) -> None:
+    """One neighbour is no proof."""
+    spoiled = changed(daily(), place, low=daily()[place].low / 100)
+    judged = judge(series(spoiled))
+    assert judged.repairs == ()
+    assert finding(judged, "unit_error").cap == 62.0
+    assert judged.series.bars == tuple(spoiled)
+
+
+def test_a_wick_is_not_cut_by_a_source_that_disagrees_on_the_close() -> None:
+    """Who has another close speaks of another bar."""
+    bars = daily()
+    other = scaled(bars[:200], [77], 1.01)
+    spoiled = changed(bars, 77, low=bars[77].low * 0.6)
+    assert judge(series(spoiled), series(other, "beta")).repairs == ()
 
 
 def test_a_wick_is_not_cut_on_the_word_of_the_same_upstream() -> None:

@@ -88,7 +88,7 @@ def test_nothing_usable_is_no_judgement(quotes: list[Any]) -> None:
     [
         (quote("odd", currency="EUR"), "currency: EUR instead of USD"),
         (quote("odd", 0.0, bid=None, ask=None), "not_positive: the price is 0"),
-        (quote("odd", age_s=-90.0), "future: stamped 90 s ahead of now, its clock runs ahead"),
+        (quote("odd", age_s=-90.0), "future: stamped 90 s ahead of now, its clock is wrong"),
         (quote("odd", age_s=-18000.0), "future: stamped 5 h ahead of now, a time zone shift"),
     ],
 )
@@ -191,14 +191,23 @@ def test_delayed_sources_are_evidence_without_a_vote() -> None:
     late = [quote(name, 189.0, 905.0) for name in "abc"]
     judgement = judge([*late, quote()], learned=KNOWN)
     assert (judgement.price, judgement.grade) == (189.84, Grade.B)
-    assert {v.verdict for v in judgement.explanation.voices[1:]} == {VoiceVerdict.STALE}
+    assert {v.verdict for v in judgement.explanation.voices[1:]} == {VoiceVerdict.DELAYED}
+    assert judgement.sources_rejected == ()
+
+
+def test_no_delay_explains_another_unit() -> None:
+    """A delayed source a hundred times too high is rejected for its unit, whatever its age."""
+    judgement = judge([quote("a"), quote("b"), quote("cboe", 18900.0, 905.0)])
+    assert (judgement.price, judgement.grade, judgement.sources_rejected) == (189.84, Grade.A, ("cboe",))
+    told = voice(judgement, "cboe")
+    assert (told.verdict, told.cause) == (VoiceVerdict.OUTLIER, "unit: 100x the served price, pence or cents")
 
 
 def test_without_a_fresh_source_the_freshest_are_served_as_late_as_they_are() -> None:
     """Those within a minute of the freshest have the say, older ones not."""
     judgement = judge([quote("a", age_s=400.0), quote("b", age_s=430.0), quote("c", 188.9, 1100.0)])
     assert (judgement.sources_used, judgement.grade, judgement.delay_s) == (("a", "b"), Grade.D, 400.0)
-    assert voice(judgement, "c").verdict is VoiceVerdict.STALE
+    assert voice(judgement, "c").verdict is VoiceVerdict.DELAYED
 
 
 def test_fields_come_from_the_served_source_and_else_from_one_that_agrees() -> None:
@@ -208,6 +217,15 @@ def test_fields_come_from_the_served_source_and_else_from_one_that_agrees() -> N
     judgement = judge([served, peer])
     assert (judgement.sources_used[0], judgement.bid, judgement.ask) == ("a", 189.82, 189.86)
     assert (judgement.volume, judgement.open, judgement.high) == (7.0, 188.0, 190.50)
+
+
+def test_a_crossed_book_is_never_passed_on() -> None:
+    """Where every source agrees on nonsense there is no book; where one has a sound one, it is used."""
+    crossed: dict[str, Any] = {"bid": 189.9, "ask": 189.8}
+    alone = judge([quote(**crossed)])
+    assert (alone.bid, alone.ask) == (None, None)
+    sound = judge([quote("a", **crossed), quote("b", 189.85)])
+    assert (sound.bid, sound.ask) == (189.84, 189.86)
 
 
 def test_fields_of_sources_without_a_say_are_not_used() -> None:
@@ -248,7 +266,7 @@ def test_a_judgement_teaches_who_was_right() -> None:
         SourceOutcome("a", agreed=True),
         SourceOutcome("b", agreed=True),
         SourceOutcome("odd", agreed=False, fault="unit"),
-        SourceOutcome("cboe", agreed=None, fault="stale"),
+        SourceOutcome("cboe", agreed=None),
     )
     assert source_outcomes(judge([quote("yahoo"), quote("nasdaq")])) == (
         SourceOutcome("nasdaq", agreed=None),

@@ -94,7 +94,7 @@ async def test_leaving_does_not_wait_for_a_hanging_call() -> None:
 
 
 def test_replies_are_not_held_back_by_the_socket() -> None:
-    """asyncio sends small packets at once only on sockets that name TCP; otherwise each reply takes 40 ms."""
+    """Small packets leave at once only on sockets that name TCP; otherwise each reply takes 40 ms."""
     with _listen("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 

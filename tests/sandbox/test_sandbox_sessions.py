@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.loopback import CLOSED, OPEN, POST, PRE, Loopback, in_process_at
+from mdagent_mcp.sandbox.market import SimulatedMarket
+from mdagent_mcp.sandbox.venues import VENUES, VendorView
+from sandbox.loopback import CLOSED, OPEN, POST, PRE, SEED, Loopback, in_process_at
 
 MONDAY_CLOSE = int(datetime(2026, 11, 23, 21, tzinfo=UTC).timestamp())
 TUESDAY_CLOSE = int(datetime(2026, 11, 24, 21, tzinfo=UTC).timestamp())
@@ -175,15 +177,17 @@ async def test_yahoo_is_late_for_london_and_quotes_pence() -> None:
     assert (coin["marketState"], currency["marketState"]) == ("REGULAR", "CLOSED")
 
 
-async def test_finnhubs_prints_are_its_own_by_half_a_tick() -> None:
+def test_finnhubs_prints_are_its_own_by_half_a_tick() -> None:
     """Against the tape at the same instant four in ten are off, all by half a cent, none outside its own range."""
+    market = SimulatedMarket(SEED)
     off = []
-    async with in_process_at(OPEN) as loopback:
+    for minutes in range(0, 200, 40):
+        view = VendorView(market, VENUES["finnhub"], OPEN + timedelta(minutes=minutes))
         for number in range(200):
-            symbol = f"SIM{number:03}"
-            quote = await finnhub(loopback, symbol)
-            tape = loopback.sandbox.market.price(symbol, datetime.fromtimestamp(quote["t"], UTC))
-            off.append(round(quote["c"] - tape, 4))
-            assert quote["l"] <= quote["c"] <= quote["h"]
+            security = view.find(f"SIM{number:03}")
+            assert security is not None
+            regular = view.snapshot(security).regular
+            off.append(round(regular.close - market.price(security.symbol, regular.close_time), 4))
+            assert regular.low <= regular.close <= regular.high
     assert set(off) == {-0.005, 0.0, 0.005}
-    assert 0.3 < 1 - off.count(0) / len(off) < 0.5
+    assert 1 - off.count(0) / len(off) == pytest.approx(0.4, abs=0.055)  # three and a half standard errors

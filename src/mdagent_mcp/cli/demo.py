@@ -206,7 +206,7 @@ class Walk:
         time = quote["price_time"]
         at = self.clock.now() if time is None else datetime.fromisoformat(time)
         truth = self._market.price(quote["symbol"], at)
-        return Compared(quote, truth, abs(quote["price"] - truth) / truth * 10_000.0)
+        return Compared(quote, truth, _distance_bp(quote["price"], truth))
 
     def _difference_bp(self, shown: Shown) -> float:
         """The largest distance of a finished bar's close from the true one, in basis points."""
@@ -215,7 +215,7 @@ class Walk:
         truth = {b.day.isoformat(): b.close for b in self._market.daily_bars(OTHER_SYMBOL, first, last)}
         invented = [bar[0] for bar in bars if bar[0] not in truth]
         _require(not invented, f"bars of days without trading came: {', '.join(invented)}")
-        return max(abs(close - truth[day]) / truth[day] * 10_000.0 for day, _, _, _, close, _ in bars)
+        return max(_distance_bp(close, truth[day]) for day, _, _, _, close, _ in bars)
 
 
 async def _call(client: Client, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,6 +225,10 @@ async def _call(client: Client, tool: str, arguments: Mapping[str, Any]) -> dict
         raise DemoFailedError(f"{tool} answered: {said}")
     content: dict[str, Any] = result.structured_content
     return content
+
+
+def _distance_bp(price: float, truth: float) -> float:
+    return abs(price - truth) / truth * 10_000.0
 
 
 def _name_of(client: Client) -> str:

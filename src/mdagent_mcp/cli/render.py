@@ -6,6 +6,7 @@ said in words or letters too, so that a pipe, a log and a colour-blind reader lo
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -39,7 +40,9 @@ class _Terminal(Console):
 
 
 def terminal() -> Console:
-    """The person's terminal, or the pipe in its place."""
+    """The person's terminal, or the pipe in its place; characters that it cannot show become question marks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     return _Terminal(file=sys.stdout, markup=False, highlight=False, emoji=False)
 
 

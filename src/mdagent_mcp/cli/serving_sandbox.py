@@ -14,9 +14,13 @@ from mdagent_mcp.sandbox.clock import market_hours_clock
 from mdagent_mcp.sandbox.faults import VENDORS, InvalidFaultError
 from mdagent_mcp.sandbox.server import DEFAULT_SEED, Sandbox, running_sandbox
 
+_LAST_PORT = 65_535
+
 
 def sandbox(arguments: argparse.Namespace) -> int:
     """Serve until stopped from the keyboard."""
+    if not 0 <= arguments.port <= _LAST_PORT:
+        raise CommandError(f"--port: {arguments.port} is not a port; give 0 to {_LAST_PORT}")
     machine = SystemClock()
     clock = machine if arguments.live_clock else market_hours_clock(machine)
     try:
@@ -40,10 +44,10 @@ async def _serve(arguments: argparse.Namespace, clock: Clock) -> None:
 
 def _greeting(running: Sandbox, clock: Clock, faults: Sequence[str]) -> str:
     lines = [
-        f"Sandbox at {running.base_url}: all prices are SIMULATED. Ctrl-C ends it.",
-        f"Market time {clock.now():%Y-%m-%d %H:%M:%S} UTC; see {running.base_url}/sandbox.",
+        f"Sandbox at {running.base_url} - all prices are SIMULATED. Ctrl-C ends it.",
+        f"Market time {clock.now():%Y-%m-%d %H:%M:%S} UTC; more at {running.base_url}/sandbox",
         *(f"Fault: {text}" for text in faults),
-        "To ask it: ",
+        "To ask it:",
         *(f"  MDAGENT_SOURCES__{vendor.upper()}__BASE_URL={running.url_for(vendor)}" for vendor in VENDORS),
     ]
     return "\n".join([*lines, ""])

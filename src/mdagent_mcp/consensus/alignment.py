@@ -28,8 +28,9 @@ DATE_ONLY_S: Final = 86400.0
 _MINIMUM_AGE_S: Final = 0.5
 _LEAST_TRUST: Final = 0.02
 _WEIGHT_FLOOR: Final = 0.001
-_TIME_ZONE_SHIFT_S: Final = 900.0
-"""From a quarter of an hour ahead on, a time zone was mistaken; below it, a clock is wrong."""
+_LEAST_ZONE_SHIFT_S: Final = 900.0
+_GREATEST_ZONE_SHIFT_S: Final = 26 * 3600.0
+"""Zones are a quarter of an hour to 26 hours apart; other stamps from the future come from a wrong clock."""
 
 
 class Standing(IntEnum):
@@ -106,7 +107,8 @@ def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = ""
     """Find out what `quote` can say; `refusal` is the reason it was already found wrong by construction."""
     event_time, ahead_s = _event_time(quote, context)
     if not refusal and ahead_s > 0:
-        kind = "a time zone shift" if ahead_s >= _TIME_ZONE_SHIFT_S else "its clock runs ahead"
+        shifted = _LEAST_ZONE_SHIFT_S <= ahead_s <= _GREATEST_ZONE_SHIFT_S
+        kind = "a time zone shift" if shifted else "its clock is wrong"
         refusal = f"future: stamped {duration_text(ahead_s)} ahead of now, {kind}"
     session, standing = _place(quote.session, event_time, market, context)
     if refusal:
@@ -243,14 +245,16 @@ def _delay(quote: Quote, session: Session, event_time: datetime, market: Market,
     slack = context.thresholds.close_slack_s
     end = market.last.close if session is Session.CLOSED and market.last is not None else market.paused_at
     if end is not None and not (session is Session.CLOSED and market.regular_hours):
-        return max(0.0, (end - event_time).total_seconds() - slack)
+        before_end = max(0.0, (end - event_time).total_seconds() - slack)
+        return max(0.0, before_end - _usual_gap(quote, context))  # a thin share's last trade may be hours before
     if not market.regular_hours and not market.extended_hours and market.last is not None:
         return max(0.0, (market.last.close - event_time).total_seconds() - slack)
     age = max(0.0, (market.now - event_time).total_seconds())
-    learned = context.learned
-    if learned is not None:
-        age = _learned_delay(age, quote, context)
-    return max(age, quote.declared_delay_s)
+    return max(_learned_delay(age, quote, context), quote.declared_delay_s)
+
+
+def _usual_gap(quote: Quote, context: QuoteContext) -> float:
+    return 0.0 if context.learned is None else context.learned.gap_q95_s.get(quote.source, 0.0)
 
 
 def _learned_delay(age: float, quote: Quote, context: QuoteContext) -> float:

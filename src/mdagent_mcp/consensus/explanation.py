@@ -209,7 +209,11 @@ def _outside(observation: Observation, relation: Relation | None, reference: Ref
         return VoiceVerdict.STALE, observation.cause
     if observation.cause or observation.delay_s is None:
         return VoiceVerdict.STALE, observation.cause
-    return VoiceVerdict.STALE, f"stale by {duration_text(observation.delay_s)}"
+    # Time explains another price, but not another unit.
+    unit = likely_cause(observation, reference)
+    if unit.startswith("unit"):
+        return VoiceVerdict.OUTLIER, unit
+    return VoiceVerdict.DELAYED, f"delayed by {duration_text(observation.delay_s)}"
 
 
 def _voice(observation: Observation, weight: float, verdict: VoiceVerdict, cause: str) -> Voice:
@@ -233,6 +237,7 @@ _VERBS: Final[Mapping[VoiceVerdict, str]] = MappingProxyType(
     {
         VoiceVerdict.OUTLIER: "rejected",
         VoiceVerdict.UNUSABLE: "refused",
+        VoiceVerdict.DELAYED: "no say about now",
         VoiceVerdict.STALE: "no say about now",
         VoiceVerdict.OTHER_SESSION: "not compared",
         VoiceVerdict.DIFFERS: "not counted",
@@ -242,7 +247,7 @@ _VERBS: Final[Mapping[VoiceVerdict, str]] = MappingProxyType(
 
 def _dissent(voice: Voice, facts: QuoteFacts) -> str:
     share = voice.price / facts.served.quote.price - 1
-    compared = voice.verdict in {VoiceVerdict.OUTLIER, VoiceVerdict.STALE} and abs(share) < 1
+    compared = voice.verdict in {VoiceVerdict.OUTLIER, VoiceVerdict.DELAYED, VoiceVerdict.STALE} and abs(share) < 1
     away = f", {share:+.2%}," if compared else ""
     return f"{voice.source} {price_text(voice.price)}{away} {_VERBS[voice.verdict]}: {voice.cause}."
 

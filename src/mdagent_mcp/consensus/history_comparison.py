@@ -37,7 +37,9 @@ class HistoryThresholds:
         far_off: difference from which even a single bar makes a source differ for certain.
         cell_off: difference of an open, high or low that counts: vendors take them from different tapes.
         enough: share of the bars that a reference must cover to corroborate.
-        loose: median difference beyond which a reference does not corroborate, though it does not contradict.
+        loose: median difference beyond which a reference is apart: it neither corroborates nor contradicts.
+        slight: median difference from which a reference is apart if it is also half of what the price usually moves
+            from bar to bar, as when a series is shifted by a bar.
         off_share: share of bars off from which a reference contradicts.
         same: difference within which two other sources state the same price.
     """
@@ -47,6 +49,7 @@ class HistoryThresholds:
     cell_off: float = 0.05
     enough: float = 0.95
     loose: float = 0.005
+    slight: float = 0.001
     off_share: float = 0.05
     same: float = 0.005
 
@@ -54,8 +57,8 @@ class HistoryThresholds:
         for each in fields(self):
             if not 0.0 < getattr(self, each.name) < 1.0:
                 raise ValueError(f"{each.name} must lie between 0 and 1, got {getattr(self, each.name)}")
-        if not self.loose <= self.off <= self.far_off:
-            raise ValueError("the limits must rise: loose <= off <= far_off")
+        if not self.slight <= self.loose <= self.off <= self.far_off:
+            raise ValueError("the limits must rise: slight <= loose <= off <= far_off")
 
 
 class Relation(StrEnum):
@@ -63,7 +66,9 @@ class Relation(StrEnum):
 
     AGREES = "agrees"
     PARTLY = "partly"
-    """Agrees on the bars it has, but has too few of them or differs slightly all along."""
+    """Agrees on the bars it has, but has too few of them."""
+    APART = "apart"
+    """No single bar is off, yet most differ by more than vendors do: shifted by a day, or another basis."""
     DIFFERS = "differs"
     """A few bars are off."""
     CONTRADICTS = "contradicts"
@@ -116,7 +121,8 @@ def compare(
     middle = median(abs(d) for _, d in differences)
     off = tuple((key, d) for key, d in differences if abs(d) > limits.off)
     wanted = max(1, series.finished - (1 if series.basis is Adjustment.ALL else 0))
-    relation = _relation(limits, middle, len(off) / len(differences), len(differences) / wanted)
+    apart = middle > limits.loose or (middle > limits.slight and middle > 0.5 * series.usual_move)
+    relation = _relation(limits, middle, len(off) / len(differences), len(differences) / wanted, apart=apart)
     because = (
         f"median difference {middle * 1e4:.1f} bp on {len(differences)} common bars, "
         f"{len(off)} off by over {limits.off:.0%}"
@@ -148,12 +154,14 @@ def corroboration(voices: Mapping[str, Comparison], limits: HistoryThresholds) -
     if against and (not agree or len(agree) + 1 <= len(against)):
         return DimensionScore(52.0, _told(against, "contradicts"), "A when the sources agree, or a majority does")
     if agree:
-        disputed = against + named[Relation.DIFFERS]
+        disputed = against + named[Relation.DIFFERS] + named[Relation.APART]
         return DimensionScore(OUTVOTED_SCORE, _told(disputed, "is outvoted")) if disputed else DimensionScore(98.0)
     if named[Relation.DIFFERS]:
         worst = max((abs(d) for v in named[Relation.DIFFERS] for _, d in v.off), default=0.0)
         score = 66.0 if worst > limits.far_off else UNDECIDED_CAP
         return DimensionScore(score, _told(named[Relation.DIFFERS], "differs"), "A when the sources agree on every bar")
+    if named[Relation.APART]:
+        return DimensionScore(UNDECIDED_CAP, _told(named[Relation.APART], "is apart"), "A when the sources agree")
     because = _told(named[Relation.PARTLY], "corroborates only in part") if named[Relation.PARTLY] else ""
     return DimensionScore(
         89.0,
@@ -207,12 +215,14 @@ def _differences(series: Series, reference: Series, left_out: frozenset[datetime
     ]
 
 
-def _relation(limits: HistoryThresholds, middle: float, off_share: float, covered: float) -> Relation:
+def _relation(limits: HistoryThresholds, middle: float, off_share: float, covered: float, *, apart: bool) -> Relation:
     if middle > limits.off or off_share > limits.off_share:
         return Relation.CONTRADICTS
     if off_share:
         return Relation.DIFFERS
-    return Relation.AGREES if covered >= limits.enough and middle <= limits.loose else Relation.PARTLY
+    if apart:
+        return Relation.APART
+    return Relation.AGREES if covered >= limits.enough else Relation.PARTLY
 
 
 def _told(comparisons: Sequence[Comparison], verb: str) -> str:

@@ -23,7 +23,7 @@ StepKind = Literal["unit", "split", "move", "applied"]
 SPLIT_FACTORS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
 """Split ratios that a step is compared with, beside those the source lists."""
 _ANY_FACTOR: Final = math.log(3.0)
-"""From this size on any step without signs of trading is a wrong factor: a split on a day that moved hides its ratio."""
+"""From this size on any step without signs of trading is a wrong factor: a day's own move hides the exact ratio."""
 _SMALLEST_STEP: Final = math.log(1.25)
 _UNIT_TOLERANCE: Final = 0.15
 _LN10: Final = math.log(10.0)

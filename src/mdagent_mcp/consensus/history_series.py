@@ -80,10 +80,15 @@ class Series:
         return (0.0, *(b - a for a, b in pairwise(logs))) if logs else ()
 
     @cached_property
+    def usual_move(self) -> float:
+        """The median size of the returns; 0 for fewer than two bars."""
+        sizes = [abs(r) for r in self.returns[1:]]
+        return median(sizes) if sizes else 0.0
+
+    @property
     def deviation(self) -> float:
         """A robust standard deviation of the returns: 1.4826 times their median size."""
-        sizes = [abs(r) for r in self.returns[1:]]
-        return 1.4826 * median(sizes) if sizes else 0.0
+        return 1.4826 * self.usual_move
 
     @cached_property
     def finished(self) -> int:

@@ -129,7 +129,8 @@ def source_outcomes(judgement: QuoteJudgement) -> tuple[SourceOutcome, ...]:
             agreed = True if any(v.upstream_group != voice.upstream_group for v in taken) else None
         elif voice.verdict in {VoiceVerdict.OUTLIER, VoiceVerdict.UNUSABLE}:
             agreed = None if contested and voice.verdict is VoiceVerdict.OUTLIER else False
-        fault = "" if voice in taken else voice.cause.partition(" ")[0].rstrip(":")
+        faultless = voice in taken or voice.verdict is VoiceVerdict.DELAYED
+        fault = "" if faultless else voice.cause.partition(" ")[0].rstrip(":")
         outcomes.append(SourceOutcome(voice.source, agreed, fault))
     return tuple(outcomes)
 

@@ -26,8 +26,10 @@ class VoiceVerdict(StrEnum):
     """Outside the tolerance but no conflict: neither corroborates nor contradicts."""
     OUTLIER = "outlier"
     """Rejected: it contradicts the others."""
+    DELAYED = "delayed"
+    """Of this session, but too late to have a say about now: no rejection."""
     STALE = "stale"
-    """Too old to have a say about now."""
+    """From before this session, or without a time: refused."""
     OTHER_SESSION = "other_session"
     """A price of another session than the one that is answered."""
     UNUSABLE = "unusable"
@@ -114,7 +116,7 @@ class QuoteAnswer:
     Attributes:
         symbol: canonical symbol.
         price: the served source's own value, never an average.
-        currency: ISO code; None when no source says.
+        currency: ISO code, of the symbol where no source states one; None when neither tells.
         price_low: lower end of the interval the consensus is sure of.
         price_high: upper end.
         session: the session the price belongs to.
