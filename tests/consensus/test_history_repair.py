@@ -102,7 +102,7 @@ def test_a_price_of_another_unit_at_an_end_has_bars_on_one_side_only_and_is_left
 def test_a_wick_is_not_cut_by_a_source_that_disagrees_on_the_close() -> None:
     """Who has another close speaks of another bar."""
     bars = daily()
-    other = scaled(bars[:200], [77], 1.01)
+    other = changed(bars[:200], 77, close=bars[77].close * 1.007, high=bars[77].high * 1.007)
     spoiled = changed(bars, 77, low=bars[77].low * 0.6)
     assert judge(series(spoiled), series(other, "beta")).repairs == ()
 

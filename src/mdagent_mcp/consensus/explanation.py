@@ -205,9 +205,7 @@ def _outside(observation: Observation, relation: Relation | None, reference: Ref
             VoiceVerdict.DIFFERS,
             f"differs by {basis_points(apart)}, too much to confirm and too little to contradict",
         )
-    if observation.standing is Standing.UNDATED:
-        return VoiceVerdict.STALE, observation.cause
-    if observation.cause or observation.delay_s is None:
+    if observation.standing is Standing.UNDATED or observation.cause or observation.delay_s is None:
         return VoiceVerdict.STALE, observation.cause
     # Time explains another price, but not another unit.
     unit = likely_cause(observation, reference)

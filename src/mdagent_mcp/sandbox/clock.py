@@ -15,6 +15,8 @@ from mdagent_mcp.domain.prices import require_utc
 
 _MARKET: Final = "XNYS"
 _SHORTEST_LEAD: Final = timedelta(minutes=30)
+_STARTING_SECOND: Final = 15
+"""Of the minute: sources that stamp only the minute look as late as the minute is old, so it is young at the start."""
 
 
 class ShiftedClock:
@@ -59,8 +61,8 @@ class HeldClock(ShiftedClock):
 def market_hours_clock(clock: Clock) -> Clock:
     """A clock under which the US market is open: the given one when it is, else one shifted into the latest session.
 
-    The shifted clock starts at the same time of day if the market is open then, else in the middle of the session, and
-    never in its last half hour, so that a demonstration has time to run.
+    The shifted clock starts at the same minute of the day if the market is open then, else in the middle of the
+    session, and never in its last half hour, so that a demonstration has time to run.
 
     Raises:
         ValueError: when the packaged calendar knows no session before the present.
@@ -72,7 +74,8 @@ def market_hours_clock(clock: Clock) -> Clock:
     session = calendar.latest_completed(now)
     if session is None:
         raise ValueError(f"the calendar knows no trading session before {now.isoformat()}")
-    return ShiftedClock(clock, _open_instant(session, now))
+    start = _open_instant(session, now)
+    return ShiftedClock(clock, start.replace(second=_STARTING_SECOND, microsecond=0))
 
 
 def _open_instant(session: TradingSession, now: datetime) -> datetime:

@@ -114,7 +114,9 @@ class VendorClient:
 
         client = self._open()
         try:
-            async with client.stream("GET", url, params=httpx.QueryParams(tuple(query)) or None, headers=headers) as response:
+            async with client.stream(
+                "GET", url, params=httpx.QueryParams(tuple(query)) or None, headers=headers
+            ) as response:
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
                     body += chunk
