@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mdagent_mcp.cli.figures import meter
 from mdagent_mcp.cli.render import GRADE_STYLES, Shown, grade_cell, render_evidence
-from mdagent_mcp.domain.quality import grade_of
+from mdagent_mcp.domain.quality import Grade, grade_of
 
 _METER_WIDTH: Final = 24
 
@@ -48,7 +48,8 @@ def _print_limit(console: Console, limit: Shown) -> None:
     if limit["because"]:
         console.print(Text(f"limited by {limit['dimension']}: {limit['because']}"))
     if limit["raises_to"]:
-        console.print(Text(f"would rise to {limit['raises_to']}"))
+        names_a_grade = limit["raises_to"].partition(" ")[0] in set(Grade)
+        console.print(Text(f"would rise {'to' if names_a_grade else 'with'} {limit['raises_to']}"))
 
 
 def _dimensions(shown: Shown) -> Table:

@@ -91,12 +91,14 @@ class Request:
         query: parameters in order, not yet encoded.
         headers: headers beyond the vendor's own.
         host: which of the vendor's hosts.
+        cost: calls or credits that the vendor charges for it.
     """
 
     path: str
     query: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     host: str = API
+    cost: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ class Offer(Generic[QueryT, AnswerT]):
         recognise: the query behind a recorded URL; None when it is not this endpoint's. Raises `SourceError`
             (BAD_REQUEST) when it is, but the symbol must be named.
         max_batch: symbols one call may carry.
+        next_page: the request for what a reply left out, built from path and query alone and never from a host that
+            the reply names; None when it was the last page. The pages' series are joined.
     """
 
     endpoint: Endpoint
@@ -180,6 +184,7 @@ class Offer(Generic[QueryT, AnswerT]):
     parse: Callable[[QueryT, Reply], AnswerT]
     recognise: Callable[[RecordedUrl], QueryT | None]
     max_batch: int = 1
+    next_page: Callable[[QueryT, Reply], Request | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +308,8 @@ class Vendor:
         title: its name for people.
         docs_url: where its API is described, or by whom it was found out.
         terms: one sentence on what its terms allow.
-        hosts: base URLs by host name; `api` must be there. A configured base URL replaces all of them.
+        hosts: base URLs by host name; `api` must be there, unless the service is retired and has none. A configured
+            base URL replaces all of them.
         quote: one symbol.
         quotes: several symbols in one call, where it has that.
         history: bars, where it has them.

@@ -72,7 +72,7 @@ def _reason(source: Source, state: SourceState) -> str:
 
 
 def _capabilities(source: Source) -> tuple[str, ...]:
-    return tuple(str(o.endpoint) for o in source.vendor.offers if o.endpoint not in source.options.excluded)
+    return tuple(str(o.endpoint) for o in source.vendor.offers if o.endpoint not in source.excluded)
 
 
 def _budget(source: Source, clock: Clock) -> tuple[BudgetView, ...]:

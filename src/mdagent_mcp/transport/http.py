@@ -42,7 +42,9 @@ def host_sets(vendor: Vendor, base_urls: Sequence[str] = ()) -> tuple[HostSet, .
         base_urls: configured base URLs; each replaces all hosts of the vendor.
     """
     if base_urls:
-        return tuple(dict.fromkeys(vendor.hosts, url.rstrip("/")) for url in base_urls)
+        return tuple(dict.fromkeys((API, *vendor.hosts), url.rstrip("/")) for url in base_urls)
+    if API not in vendor.hosts:
+        return ()
     second = vendor.hosts.get("second")
     first = {name: url for name, url in vendor.hosts.items() if name != "second"}
     return (first,) if second is None else (first, {**first, API: second})

@@ -22,11 +22,13 @@ class Call:
         endpoint: which kind of call.
         symbols: canonical symbols it is about.
         ends_at: monotonic instant at which its answer is of no more use.
+        cost: calls or credits that the vendor charges for it.
     """
 
     endpoint: Endpoint
     symbols: tuple[str, ...]
     ends_at: float
+    cost: int = 1
 
 
 class Strategy(Protocol):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
 
 import anyio
 
@@ -28,6 +28,7 @@ from mdagent_mcp.domain.vendor import (
     Quota,
     QuoteQuery,
     QuoteReading,
+    Reply,
     Request,
     Vendor,
     refuse_errors,
@@ -44,6 +45,10 @@ BATCH_FROM: Final = 3
 """Symbols from which a batch call is worth more than single ones, which carry more fields."""
 CONCURRENT_CALLS: Final = 8
 REMEMBERED_FORMS: Final = 4096
+REFUSALS_TO_EXCLUDE: Final = 2
+"""Different symbols for which a vendor must refuse an endpoint before it counts as not included in the key's plan."""
+MOST_PAGES: Final = 20
+"""Pages of one series that are followed; what lies beyond is missing bars to the consensus."""
 
 QuoteOutcomes = Mapping[str, Outcome[tuple[Quote, ...]]]
 
@@ -98,6 +103,9 @@ class Source:
             self.limiter,
             TimeLimiting(vendor.id, clock, options.timeout_s),
         )
+        self.excluded = set(options.excluded)
+        """Endpoints the key is not entitled to: by its plan, or because the vendor said so. Asked no more."""
+        self._refused_symbols: dict[Endpoint, set[str]] = {}
         self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, client.send)
         self._forms: dict[tuple[Endpoint, str], int] = {}
 
@@ -139,13 +147,15 @@ class Source:
 
     def refuses_quote(self, instrument: Instrument) -> str | None:
         """Why it cannot quote an instrument at all; None when it can."""
+        if Endpoint.QUOTE in self.excluded:
+            return f"the plan of this key does not include current quotes at {self.vendor.title}"
         return self.vendor.quote.refuses(QuoteQuery((instrument,), self._clock.now()))
 
     def refuses_history(self, query: HistoryQuery) -> str | None:
         """Why it cannot serve a history at all; None when it can."""
         if self.vendor.history is None:
             return f"{self.vendor.title} offers no history"
-        if Endpoint.HISTORY in self.options.excluded:
+        if Endpoint.HISTORY in self.excluded:
             return f"the plan of this key does not include history at {self.vendor.title}"
         return self.vendor.history.refuses(query)
 
@@ -154,7 +164,7 @@ class Source:
         asking = _Asking(self, self._clock.monotonic() + budget_s)
         answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
         batch = self.vendor.quotes
-        if batch is not None and len(instruments) >= BATCH_FROM:
+        if batch is not None and len(instruments) >= BATCH_FROM and batch.endpoint not in self.excluded:
             chunks = [instruments[i : i + batch.max_batch] for i in range(0, len(instruments), batch.max_batch)]
             await _each(lambda chunk: asking.quote_batch(batch, chunk, answers), chunks)
         else:
@@ -188,7 +198,22 @@ class Source:
                 self._tell(call, started, outcome)
             return outcome
 
-        return self._clean(await run_pipeline(self.strategies, call, exchange))
+        outcome = self._clean(await run_pipeline(self.strategies, replace(call, cost=request.cost), exchange))
+        self._learn_entitlement(call, outcome)
+        return outcome
+
+    def _learn_entitlement(self, call: Call, outcome: Outcome[Any]) -> None:
+        """Stop asking an endpoint that the vendor refuses to this key for different symbols.
+
+        A refusal with a wait is about the time asked for, not about the key.
+        """
+        refused = self._refused_symbols.setdefault(call.endpoint, set())
+        if not isinstance(outcome, Failure):
+            refused.clear()
+        elif outcome.kind is FailureKind.NOT_ENTITLED and outcome.retry_after_s is None:
+            refused.update(call.symbols)
+            if len(refused) >= REFUSALS_TO_EXCLUDE:
+                self.excluded.add(call.endpoint)
 
     async def _exchange(self, endpoint: Endpoint, request: Request, read: Callable[[Any], AnswerT]) -> Outcome[AnswerT]:
         if self._tokens is None or self.vendor.token is None or endpoint not in self.vendor.token.endpoints:
@@ -283,16 +308,50 @@ class _Asking:
         order = [first, *(i for i in range(len(requests)) if i != first)]
         outcome: Outcome[AnswerT] = Failure(self._source.vendor.id, FailureKind.UNSUPPORTED, "nothing to send")
         for index in order:
-            outcome = await self._source.call(
-                call, requests[index], lambda reply: offer.parse(query, reply), self._count
-            )
+            outcome = await self._all_pages(offer, query, call, requests[index])
             if not _is_unknown(outcome, instrument.symbol):
                 self._source.form_worked(offer.endpoint, instrument.symbol, index)
                 return outcome
         return outcome
 
+    async def _all_pages(self, offer: Offer[Any, AnswerT], query: Any, call: Call, first: Request) -> Outcome[AnswerT]:
+        """The answer to a request and to those its replies lead on to; a page that fails fails the whole."""
+        answers: list[AnswerT] = []
+        request: Request | None = first
+        while request is not None and len(answers) < MOST_PAGES:
+            replies: list[Reply] = []
+
+            def read(reply: Reply, replies: list[Reply] = replies) -> AnswerT:
+                replies.append(reply)
+                return offer.parse(query, reply)
+
+            outcome = await self._source.call(call, request, read, self._count)
+            if isinstance(outcome, Failure):
+                return outcome
+            answers.append(outcome.value)
+            request = offer.next_page(query, replies[-1]) if offer.next_page is not None else None
+        return Answered(_joined(answers))
+
     def _count(self) -> None:
         self.calls += 1
+
+
+def _joined(pages: list[AnswerT]) -> AnswerT:
+    """Pages of one series as one, oldest first; anything else has one page."""
+    first = pages[0]
+    histories = [page for page in pages if isinstance(page, History)]
+    if not isinstance(first, History) or len(histories) == 1:
+        return first
+    joined = replace(
+        first,
+        bars=tuple(sorted((bar for page in histories for bar in page.bars), key=lambda bar: bar.start)),
+        null_rows=tuple(row for page in histories for row in page.null_rows),
+        dividends=tuple(dict.fromkeys(d for page in histories for d in page.dividends)),
+        splits=tuple(dict.fromkeys(s for page in histories for s in page.splits)),
+        partial_last_bar=any(page.partial_last_bar for page in histories),
+        notes=tuple(dict.fromkeys(note for page in histories for note in page.notes)),
+    )
+    return cast("AnswerT", joined)
 
 
 def _is_unknown(outcome: Outcome[Any], symbol: str) -> bool:

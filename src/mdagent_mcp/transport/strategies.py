@@ -78,7 +78,7 @@ class Limiting:
         """Proceed within the quotas, or say how long it would take."""
         while True:
             now = self._clock.monotonic()
-            self._log, admission = admit(self._log, self.quotas, now)
+            self._log, admission = admit(self._log, self.quotas, now, call.cost)
             if admission.allowed:
                 break
             wait = admission.wait_s
