@@ -102,12 +102,11 @@ def test_an_unset_key_of_a_host_is_no_key(
     assert _settings(capsys)["sources.finnhub.api_key"] == (None, "default")
 
 
-def test_the_example_for_claude_desktop_starts_a_server_without_keys() -> None:
+def test_the_example_for_claude_desktop_starts_a_server_without_keys_and_a_simulated_one() -> None:
     """It is JSON in the host's form, and its empty key means not set."""
     file = Path(__file__).resolve().parents[2] / "claude_desktop_config.example.json"
-    (server,) = json.loads(file.read_text(encoding="utf-8"))["mcpServers"].values()
-    assert server == {
-        "command": "/absolute/path/to/uvx",
-        "args": ["mdagent-mcp"],
-        "env": {"FINNHUB_API_KEY": ""},
+    command = "/absolute/path/to/mdagent-mcp/.venv/bin/mdagent-mcp"
+    assert json.loads(file.read_text(encoding="utf-8"))["mcpServers"] == {
+        "mdagent": {"command": command, "args": ["serve"], "env": {"FINNHUB_API_KEY": ""}},
+        "mdagent-simulated": {"command": command, "args": ["serve", "--sandbox"]},
     }

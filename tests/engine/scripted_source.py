@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 
-from mdagent_mcp.domain.answers import SourceState
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Event
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome
@@ -18,6 +17,7 @@ from mdagent_mcp.domain.instruments import Instrument, parse_symbol
 from mdagent_mcp.domain.prices import History, Quote, Session
 from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.domain.questions import QuoteQuestion
+from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import Asked, Endpoint, HistoryQuery, Offer, QuoteQuery, QuoteReading, Vendor
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.parts import EngineParts

@@ -6,10 +6,11 @@ import anyio
 import pytest
 
 from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_desk
-from mdagent_mcp.domain.answers import QuotesAnswer, SourceState, Usage
+from mdagent_mcp.domain.answers import QuotesAnswer, Usage
 from mdagent_mcp.domain.events import Graded, Judged
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.quality import Grade
+from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.testing import ManualClock
 

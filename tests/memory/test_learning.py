@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import betaincinv
 
-from mdagent_mcp.domain.answers import Reliability
 from mdagent_mcp.domain.events import Fetched, Judged
 from mdagent_mcp.domain.failures import TRAITS, FailureKind
+from mdagent_mcp.domain.status import Reliability
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.memory.learning import (
     HALF_LIFE_S,

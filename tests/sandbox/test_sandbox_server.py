@@ -150,9 +150,9 @@ async def test_the_application_can_be_called_in_process() -> None:
     ("real", "shown"),
     [
         (datetime(2026, 11, 24, 15, 4, tzinfo=UTC), datetime(2026, 11, 24, 15, 4, tzinfo=UTC)),
-        (datetime(2026, 11, 24, 3, 0, tzinfo=UTC), datetime(2026, 11, 23, 17, 45, tzinfo=UTC)),
-        (datetime(2026, 11, 22, 16, 0, tzinfo=UTC), datetime(2026, 11, 20, 16, 0, tzinfo=UTC)),
-        (datetime(2026, 11, 28, 17, 50, tzinfo=UTC), datetime(2026, 11, 27, 16, 15, tzinfo=UTC)),
+        (datetime(2026, 11, 24, 3, 0, tzinfo=UTC), datetime(2026, 11, 23, 17, 45, 15, tzinfo=UTC)),
+        (datetime(2026, 11, 22, 16, 0, tzinfo=UTC), datetime(2026, 11, 20, 16, 0, 15, tzinfo=UTC)),
+        (datetime(2026, 11, 28, 17, 50, tzinfo=UTC), datetime(2026, 11, 27, 16, 15, 15, tzinfo=UTC)),
     ],
 )
 async def test_the_market_is_open_at_any_hour_on_request(real: datetime, shown: datetime) -> None:

@@ -10,19 +10,14 @@ from datetime import UTC, datetime
 import anyio
 
 from mdagent_mcp.domain.answers import (
-    BudgetView,
     Coverage,
     Explanation,
     HistoryAnswer,
     MarketView,
-    Overall,
     QuoteAnswer,
     QuotesAnswer,
-    Reliability,
     Repair,
     SeriesIssue,
-    SourceState,
-    SourceStatus,
     SymbolFailure,
     Usage,
     Voice,
@@ -34,6 +29,7 @@ from mdagent_mcp.domain.prices import Adjustment, Bar, Interval, Session
 from mdagent_mcp.domain.quality import Assessment, Dimension, Finding, Grade, Limit, Severity, Verdict
 from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
 from mdagent_mcp.domain.service import AnswerKind, Progress
+from mdagent_mcp.domain.status import BudgetView, Overall, Reliability, SourceState, SourceStatus
 
 NOW = datetime(2026, 11, 23, 15, 4, 12, 500_000, UTC)
 """A Monday, half an hour into the New York session."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mdagent_mcp.domain.answers import SourceState
+from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.server.text import status_text
 from mdagent_mcp.server.views import status_json
 from server.fake_market_data import OVERALL, STATUS, FakeMarketData

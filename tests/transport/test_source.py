@@ -8,9 +8,9 @@ import anyio
 import httpx
 import pytest
 
-from mdagent_mcp.domain.answers import SourceState
 from mdagent_mcp.domain.events import Fetched
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind
+from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import Endpoint, Quota
 from transport.invented_vendor import NOON, SECRET, Bench, never, prices, quote
 

@@ -48,8 +48,8 @@ def _print_limit(console: Console, limit: Shown) -> None:
     if limit["because"]:
         console.print(Text(f"limited by {limit['dimension']}: {limit['because']}"))
     if limit["raises_to"]:
-        names_a_grade = limit["raises_to"].partition(" ")[0] in set(Grade)
-        console.print(Text(f"would rise {'to' if names_a_grade else 'with'} {limit['raises_to']}"))
+        names_its_goal = limit["raises_to"].partition(" ")[0] in {*Grade, "a"} and " with " in limit["raises_to"]
+        console.print(Text(f"would rise {'to' if names_its_goal else 'with'} {limit['raises_to']}"))
 
 
 def _dimensions(shown: Shown) -> Table:

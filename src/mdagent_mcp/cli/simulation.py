@@ -11,17 +11,11 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from mdagent_mcp.config.settings import Settings, SourceSettings
-from mdagent_mcp.domain.answers import (
-    HistoryAnswer,
-    Overall,
-    QuoteAnswer,
-    QuotesAnswer,
-    SourceStatus,
-    SymbolFailure,
-)
+from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
 from mdagent_mcp.domain.service import AnswerKind, MarketData, Progress
+from mdagent_mcp.domain.status import Overall, SourceStatus
 from mdagent_mcp.domain.vendor import Vendor
 from mdagent_mcp.sandbox.faults import VENDORS as IMITATED
 from mdagent_mcp.sandbox.server import Sandbox

@@ -127,7 +127,9 @@ def _delay(facts: QuoteFacts) -> DimensionScore:
         stamp = local_minute(served.event_time, facts.market.calendar)
         because = f"the only price is of {stamp}, from before the session to answer"
         return DimensionScore(min(STALE_SCORE, score), because, "a price of the current session")
-    raises = "" if score >= 100 else f"a delay of at most {facts.lines.real_time_s:g} s"
+    wanted = f"a delay of at most {facts.lines.real_time_s:g} s"
+    raises = wanted if served.delay_s > facts.lines.real_time_s else "a younger price"
+    raises = "" if score >= 100 else raises
     return DimensionScore(score, "" if score >= 100 else late, raises)
 
 

@@ -242,7 +242,15 @@ class _Judging:
             issues=tuple(sorted((i for o in best.observed for i in o.issues), key=_issue_order)),
             repairs=repairs,
             assessment=best.assessment,
-            summary=summarise(series, coverage, best.assessment, used=used, rejected=rejected, repairs=len(repairs)),
+            summary=summarise(
+                series,
+                coverage,
+                best.assessment,
+                used=used,
+                companions={s.source for s in self._all if s.group == series.group},
+                rejected=rejected,
+                repairs=len(repairs),
+            ),
             sources_used=used,
             sources_rejected=rejected,
             explanation=explain(

@@ -5,7 +5,7 @@ The rule of this module: figures and names, no adjectives; the same judgement re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -64,17 +64,24 @@ def summarise(
     assessment: Assessment,
     *,
     used: Sequence[str],
+    companions: Collection[str],
     rejected: Sequence[str],
     repairs: int,
 ) -> str:
-    """Bars, sources, what limits the grade, dissent: at most 60 words."""
+    """Bars, sources, what limits the grade, dissent: at most 60 words.
+
+    `companions` are those of the sources used that pass on the same upstream as the served one: they show the same
+    bars, which confirms nothing.
+    """
     bars = (
         plural(len(series.bars), "bar")
         if coverage.expected is None
         else f"{coverage.present} of {plural(coverage.expected, 'expected bar')}"
     )
-    agreeing = f"{used[0]}, confirmed by {joined(used[1:])}" if len(used) > 1 else f"{used[0]} only"
-    parts = [f"{bars} from {agreeing}."]
+    confirming = [source for source in used[1:] if source not in companions]
+    same = [source for source in used[1:] if source in companions]
+    told = f"{used[0]} (and {joined(same)}, the same upstream)" if same else used[0]
+    parts = [f"{bars} from {told}, confirmed by {joined(confirming)}." if confirming else f"{bars} from {told} only."]
     if series.partial:
         parts.append("The last bar is partial.")
     if repairs:

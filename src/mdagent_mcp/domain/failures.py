@@ -153,7 +153,7 @@ TRAITS: Final[Mapping[FailureKind, Traits]] = MappingProxyType(
         ),
         FailureKind.MALFORMED_REPLY: Traits(
             "The source answered with something that is not its documented reply.",
-            "Try again later; if it stays, report it with `mdagent-mcp record`.",
+            "Try again later; if it stays, report it with the reply that `mdagent-mcp parse` cannot read.",
             retry_may_heal=False,
             trips_breaker=True,
             counts_against_reliability=True,

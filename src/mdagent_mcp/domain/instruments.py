@@ -91,6 +91,9 @@ FIAT: Final = frozenset(
 )
 """ISO 4217 codes that a currency pair may be made of."""
 
+_COINS: Final = frozenset("BTC ETH SOL XRP ADA DOGE LTC BNB DOT AVAX LINK BCH".split())
+"""Coins whose pair is understood without a hyphen, as several vendors spell it: BTCUSD."""
+
 _CRYPTO_QUOTES: Final = FIAT | {"USDT", "USDC", "BTC", "ETH"}
 
 _INDEX: Final = re.compile(r"\^[A-Z0-9][A-Z0-9.\-]{0,11}")
@@ -186,15 +189,19 @@ def _pair(text: str) -> Instrument | None:
     bare = text.removesuffix("=X")
     if len(bare) == 6 and bare[:3] in FIAT and bare[3:] in FIAT:
         return _forex(bare[:3], bare[3:])
+    if bare[:-3] in _COINS and bare[-3:] in FIAT:
+        return _crypto(bare[:-3], bare[-3:])
     match = _PAIR.fullmatch(text)
     if match is None:
         return None
     first, second = match["first"], match["second"]
     if first in FIAT and second in FIAT:
         return _forex(first, second)
-    if second in _CRYPTO_QUOTES:
-        return Instrument(f"{first}-{second}", AssetClass.CRYPTO, "24/7", second, first, second)
-    return None
+    return _crypto(first, second) if second in _CRYPTO_QUOTES else None
+
+
+def _crypto(base: str, quote: str) -> Instrument:
+    return Instrument(f"{base}-{quote}", AssetClass.CRYPTO, "24/7", quote, base, quote)
 
 
 def _forex(base: str, quote: str) -> Instrument | None:

@@ -17,7 +17,7 @@ from mdagent_mcp.domain.failures import FailureKind, SourceError, clean_text
 
 _EARLIEST_EPOCH: Final = -2_208_988_800.0  # 1900-01-01
 _LATEST_EPOCH: Final = 4_102_444_800.0  # 2100-01-01
-_DISPLAY_NUMBER: Final = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?|[+-]?\.\d+")
+_DISPLAY_NUMBER: Final = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[+-]?\.\d+")
 _ABSENT: Final = frozenset({"", "N/A", "NA", "--", "-", "UNCH", "null"})
 
 

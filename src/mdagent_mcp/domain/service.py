@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
-from mdagent_mcp.domain.answers import HistoryAnswer, Overall, QuoteAnswer, QuotesAnswer, SourceStatus, SymbolFailure
+from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
+from mdagent_mcp.domain.status import Overall, SourceStatus
 
 Progress = Callable[[int, int, str], Awaitable[None]]
 """Told while long work goes on: how much is done, of how much, and a short word on what."""

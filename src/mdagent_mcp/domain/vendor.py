@@ -136,9 +136,7 @@ class RecordedUrl:
 
 
 def recorded_instrument(symbol: str, otherwise: Instrument | None) -> Instrument:
-    """The instrument a recorded URL is about.
-
-    A text that is no symbol is taken for a share of that name, so that the vendor's refusal of it can be read.
+    """The instrument a recorded URL is about; a text that is no symbol is taken for a share of that name.
 
     Args:
         symbol: as the URL names it, in canonical spelling; empty when it does not.
@@ -174,8 +172,7 @@ class Offer(Generic[QueryT, AnswerT]):
         recognise: the query behind a recorded URL; None when it is not this endpoint's. Raises `SourceError`
             (BAD_REQUEST) when it is, but the symbol must be named.
         max_batch: symbols one call may carry.
-        next_page: the request for what a reply left out, built from path and query alone and never from a host that
-            the reply names; None when it was the last page. The pages' series are joined.
+        next_page: the request for what a reply left out, never on a host that the reply names; None after the last.
     """
 
     endpoint: Endpoint
@@ -308,8 +305,7 @@ class Vendor:
         title: its name for people.
         docs_url: where its API is described, or by whom it was found out.
         terms: one sentence on what its terms allow.
-        hosts: base URLs by host name; `api` must be there, unless the service is retired and has none. A configured
-            base URL replaces all of them.
+        hosts: base URLs by name; `api` must be there unless it is retired. A configured base URL replaces all.
         quote: one symbol.
         quotes: several symbols in one call, where it has that.
         history: bars, where it has them.

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mdagent_mcp.consensus.context import GradingThresholds, SymbolKnowledge
-from mdagent_mcp.domain.answers import SourceState
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.ports import AskedSource

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from mdagent_mcp.domain.answers import SourceState
 from mdagent_mcp.domain.failures import Outcome
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Quote
+from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import Asked, HistoryQuery, Vendor
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mdagent_mcp.domain.answers import HistoryAnswer, Overall, QuoteAnswer, QuotesAnswer, SourceStatus, SymbolFailure
+from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.questions import HistoryQuestion, InvalidArgumentError, QuoteQuestion
 from mdagent_mcp.domain.service import AnswerKind, Progress
+from mdagent_mcp.domain.status import Overall, SourceStatus
 from mdagent_mcp.engine.flight import WorkFailedError
 from mdagent_mcp.engine.history import HistoryEngine
 from mdagent_mcp.engine.parts import EngineParts

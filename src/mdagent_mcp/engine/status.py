@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from mdagent_mcp.domain.answers import BudgetView, SourceState, SourceStatus
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.instruments import parse_symbol
+from mdagent_mcp.domain.status import BudgetView, SourceState, SourceStatus
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.transport.source import Source
 

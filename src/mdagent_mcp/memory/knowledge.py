@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from mdagent_mcp.domain.answers import Reliability
+from mdagent_mcp.domain.status import Reliability
 from mdagent_mcp.memory.backlog import FaultCount, Membership
 from mdagent_mcp.memory.learning import Cell, CellKey, reliability
 from mdagent_mcp.memory.symbols import SymbolKnowledge

@@ -18,10 +18,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from mdagent_mcp.domain.answers import Reliability
 from mdagent_mcp.domain.events import Fetched, Judged
 from mdagent_mcp.domain.failures import TRAITS
 from mdagent_mcp.domain.instruments import InvalidSymbolError, parse_symbol
+from mdagent_mcp.domain.status import Reliability
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.memory.beta import beta_quantile
 from mdagent_mcp.resilience.latency import EMPTY, LatencyHistogram, decay, merge, recorded

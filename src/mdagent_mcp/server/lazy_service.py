@@ -77,7 +77,7 @@ class LazyService:
         if self._service is None:
             raise ServiceUnavailableError(
                 "The market data service could not be started; the server's log (stderr) says why, "
-                "and `mdagent-mcp doctor` checks the setup."
+                "and `mdagent-mcp config check` checks the settings."
             )
         return self._service
 

@@ -6,8 +6,9 @@ the client has been answered for the first time, or at the latest when an answer
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from mcp.server import MCPServer
@@ -53,7 +54,7 @@ def build_server(
         instructions=INSTRUCTIONS,
         version=version,
         tools=tools,
-        lifespan=lambda _: service.running(),
+        lifespan=lambda _: _living(service),
         log_level="WARNING",
         cache_hints={"tools/list": _UNCHANGING, "prompts/list": _UNCHANGING},
         middleware=[
@@ -66,6 +67,19 @@ def build_server(
         server.add_prompt(registered(prompt))
     add_resources(server, service)
     return server
+
+
+@asynccontextmanager
+async def _living(service: LazyService) -> AsyncIterator[LazyService]:
+    """The life of the server.
+
+    What anything printed is flushed while standard output is still diverted: at exit it would reach the protocol.
+    """
+    try:
+        async with service.running():
+            yield service
+    finally:
+        sys.stdout.flush()
 
 
 def _opening(service: LazyService) -> ServerMiddleware[Any]:

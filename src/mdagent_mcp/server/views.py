@@ -11,20 +11,11 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any, Final
 
-from mdagent_mcp.domain.answers import (
-    HistoryAnswer,
-    Overall,
-    QuoteAnswer,
-    QuotesAnswer,
-    Reliability,
-    SourceStatus,
-    SymbolFailure,
-    Usage,
-    Voice,
-)
+from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure, Usage, Voice
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.prices import Bar, Interval
 from mdagent_mcp.domain.quality import Assessment, Finding, Grade, Verdict
+from mdagent_mcp.domain.status import Overall, Reliability, SourceStatus
 from mdagent_mcp.server.arguments import Detail
 
 BAR_COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from mdagent_mcp.domain.answers import SourceState
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import Failure, FailureKind, Outcome
+from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.resilience.circuit_breaker import Breaker, Circuit, Level, Permit, Refusal, allow, report, retry_at
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Proceed

@@ -14,12 +14,12 @@ from typing import Any, Final, cast
 
 import anyio
 
-from mdagent_mcp.domain.answers import SourceState
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit, Fetched
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Quote
+from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import (
     Asked,
     Endpoint,

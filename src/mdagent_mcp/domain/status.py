@@ -1,0 +1,103 @@
+"""What the engine says about its sources and itself, for `source_status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class SourceState(StrEnum):
+    """What a source is doing."""
+
+    LIVE = "live"
+    DEGRADED = "degraded"
+    OPEN = "open"
+    """Its circuit is open: it is being rested."""
+    THROTTLED = "throttled"
+    EXHAUSTED = "exhausted"
+    NO_KEY = "no_key"
+    DISABLED = "disabled"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """How much of a quota is spent.
+
+    Attributes:
+        window: its name, such as `minute`.
+        limit: calls per window.
+        used: calls in the window now.
+        resets_at: when a call becomes free again; None when none is used.
+    """
+
+    window: str
+    limit: int
+    used: int
+    resets_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How often a source was right.
+
+    Attributes:
+        estimate: 0 to 1.
+        lower_bound: 10 % quantile of the estimate's posterior.
+        observations: effective number of outcomes behind it.
+    """
+
+    estimate: float
+    lower_bound: float
+    observations: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """One source as `source_status` tells it.
+
+    Attributes follow the public contract.
+    """
+
+    source: str
+    title: str
+    state: SourceState
+    since: datetime
+    reason: str
+    upstream_group: str
+    capabilities: tuple[str, ...]
+    circuit: Mapping[str, str]
+    weight: float
+    cost_per_call: float
+    budget: tuple[BudgetView, ...] = ()
+    next_retry_at: datetime | None = None
+    reliability: Reliability | None = None
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    clock_offset_s: float | None = None
+    last_success_at: datetime | None = None
+    last_error: str | None = None
+    successors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """The engine as a whole.
+
+    Attributes:
+        availability_24h: share of asked symbols that got a usable answer; None before the first.
+        cache_hit_rate: share of asked symbols answered from the cache; None before the first.
+        sessions: sessions the memory has seen, this one included.
+        symbols: symbols it knows.
+        observations: outcomes it has learned from.
+        memory_state: `ok`, or what is wrong with the store.
+    """
+
+    availability_24h: float | None
+    cache_hit_rate: float | None
+    sessions: int
+    symbols: int
+    observations: int
+    memory_state: str = "ok"
