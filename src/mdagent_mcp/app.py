@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import anyio.to_thread
 
 from mdagent_mcp.config.settings import QuotaSettings, Settings, SourceSettings
 from mdagent_mcp.domain.clock import Clock
@@ -22,7 +23,7 @@ from mdagent_mcp.memory.archive import ArchiveLimits
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
 from mdagent_mcp.monitoring.bus import EventBus
 from mdagent_mcp.monitoring.counters import AnswerCounters
-from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets
+from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets, preload
 from mdagent_mcp.transport.source import Source, SourceOptions
 from mdagent_mcp.vendors.registry import VENDORS
 
@@ -58,6 +59,8 @@ async def open_app(
     chance = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, nothing secret
     bus = EventBus()
     async with AsyncExitStack() as stack:
+        if open_transport is None:
+            await anyio.to_thread.run_sync(preload)
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
         memory = await stack.enter_async_context(open_memory(path, clock, _memory_options(settings)))
         counters = AnswerCounters()

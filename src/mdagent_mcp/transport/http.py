@@ -157,6 +157,14 @@ class VendorClient:
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
+def preload() -> None:
+    """Import what the first request needs and read the certificates: a quarter of a second, meant for a thread."""
+    import aiohttp  # noqa: F401, PLC0415
+    import httpx_aiohttp  # noqa: F401, PLC0415
+
+    _tls_context()
+
+
 def _aiohttp_transport(_vendor: str) -> httpx.AsyncBaseTransport:
     import aiohttp  # noqa: PLC0415
     import httpx_aiohttp  # noqa: PLC0415

@@ -1,0 +1,62 @@
+"""Behaviour of the composition root."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mdagent_mcp.app import open_app
+from mdagent_mcp.config.loading import load
+from mdagent_mcp.domain.instruments import parse_symbol
+from mdagent_mcp.domain.questions import InvalidArgumentError, QuoteQuestion
+from mdagent_mcp.domain.status import SourceState
+from mdagent_mcp.testing import ManualClock
+from story.simulated_world import Unreachable, turning
+
+NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
+
+
+async def test_settings_reach_the_sources() -> None:
+    """A disabled source, one without a key, a plan and quotas of one's own."""
+    environ = {
+        "MDAGENT_SOURCES__YAHOO__ENABLED": "false",
+        "MDAGENT_SOURCES__NASDAQ__QUOTAS": '[{"limit": 7, "window_s": 60}]',
+        "MDAGENT_SOURCES__NASDAQ__COST_PER_CALL": "0.5",
+        "MDAGENT_SOURCES__NASDAQ__UPSTREAM_GROUP": "mine",
+    }
+    async with open_app(load(environ).settings, clock=ManualClock(NOON), data_dir=None) as app:
+        statuses = {s.source: s for s in (await app.source_status())[0]}
+    assert {name: statuses[name].state for name in ("yahoo", "nasdaq", "cboe", "finnhub")} == {
+        "yahoo": SourceState.DISABLED,
+        "nasdaq": SourceState.LIVE,
+        "cboe": SourceState.LIVE,
+        "finnhub": SourceState.NO_KEY,
+    }
+    nasdaq = statuses["nasdaq"]
+    assert [(b.limit, b.window, b.used) for b in nasdaq.budget] == [(7, "60 s", 0)]
+    assert (nasdaq.cost_per_call, nasdaq.upstream_group) == (0.5, "mine")
+    assert "FINNHUB_API_KEY" in statuses["finnhub"].reason
+    shares = {name: s.weight for name, s in statuses.items()}
+    assert (shares["yahoo"], shares["finnhub"]) == (0.0, 0.0)
+    assert sum(shares.values()) == pytest.approx(1.0, abs=0.001)
+
+
+async def test_an_unknown_source_is_refused_by_name() -> None:
+    """With the names there are."""
+    async with open_app(load({}).settings, clock=ManualClock(NOON), data_dir=None) as app:
+        with pytest.raises(InvalidArgumentError, match="source: must be one of yahoo, nasdaq"):
+            await app.source_status("bloomberg")
+
+
+async def test_memory_lies_in_the_data_directory_and_holds_no_key(tmp_path: Path) -> None:
+    """One database; the key is nowhere in it."""
+    key = "k3y-that-must-not-leak"
+    settings = load({"FINNHUB_API_KEY": key}).settings
+    clock = ManualClock(NOON)
+    async with open_app(settings, clock=clock, data_dir=tmp_path, open_transport=lambda _: Unreachable()) as app:
+        answer = await turning(clock, lambda: app.quotes(QuoteQuestion((parse_symbol("AAPL"),))))
+    assert [f.symbol for f in answer.failures] == ["AAPL"]
+    assert {path.name for path in tmp_path.iterdir()} == {"memory.sqlite3"}
+    assert key.encode() not in (tmp_path / "memory.sqlite3").read_bytes()
