@@ -107,8 +107,8 @@ async def test_an_engine_that_cannot_be_opened_is_told_and_the_server_lives(
     """In both channels and for resources too; the reason stands in the log alone."""
     server = build_server(broken, ManualClock(NOW), "0.0.1")
     message = (
-        "The market data service could not be started; the server's log (stderr) says why, and `mdagent-mcp config check` "
-        "checks the settings."
+        "The market data service could not be started; the server's log (stderr) says why, "
+        "and `mdagent-mcp config check` checks the settings."
     )
     with caplog.at_level(logging.ERROR):
         async with Client(server, mode=era) as client:
