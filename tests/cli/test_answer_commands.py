@@ -13,7 +13,9 @@ import pytest
 
 from mdagent_mcp.cli import main
 from mdagent_mcp.cli.simulation import NOTICE
+from mdagent_mcp.sandbox.faults import VENDORS as IMITATED
 from mdagent_mcp.server.output_models import ExplanationOutput, HistoryOutput, QuotesOutput, StatusOutput
+from mdagent_mcp.vendors.registry import VENDORS
 
 pytestmark = pytest.mark.usefixtures("empty_home")
 
@@ -119,8 +121,10 @@ def test_sources_as_json_are_the_tools_structured_content(capsys: pytest.Capture
     code, shown = _json(capsys, "sources")
     assert code == 0
     StatusOutput.model_validate_json(json.dumps(shown), strict=True)
-    assert [source["source"] for source in shown["sources"]] == ["yahoo", "nasdaq", "cboe", "finnhub"]
-    assert {source["state"] for source in shown["sources"]} == {"live"}
+    assert [source["source"] for source in shown["sources"]] == [vendor.id for vendor in VENDORS]
+    states = {source["source"]: source["state"] for source in shown["sources"]}
+    assert {states[source] for source in IMITATED if source != "iex_cloud"} == {"live"}
+    assert states["iex_cloud"] == "retired"
     _, one = _json(capsys, "sources", "Nasdaq")
     assert [source["source"] for source in one["sources"]] == ["nasdaq"]
 

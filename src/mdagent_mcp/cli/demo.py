@@ -31,6 +31,8 @@ from mdagent_mcp.sandbox.market import SimulatedMarket
 from mdagent_mcp.sandbox.server import Sandbox, running_sandbox
 from mdagent_mcp.vendors.registry import VENDORS
 
+SOURCES: Final = ("yahoo", "nasdaq", "cboe", "finnhub")
+"""Those that play a part; the others have no key here and say so."""
 FAILING: Final = "cboe"
 WRONG: Final = "yahoo"
 SYMBOL: Final = "AAPL"
@@ -112,7 +114,7 @@ def _server(folder: Path, sandbox: Sandbox, offset: timedelta) -> StdioServerPar
 
 def _settings_text(sandbox: Sandbox) -> str:
     lines = []
-    for vendor in VENDORS:
+    for vendor in (vendor for vendor in VENDORS if vendor.id in SOURCES):
         lines += [f"[sources.{vendor.id}]", f"base_url = {json.dumps(sandbox.url_for(vendor.id))}"]
         if vendor.key is not None:
             lines.append(f"api_key = {json.dumps(SANDBOX_KEY)}")

@@ -33,7 +33,7 @@ _AnswerT = TypeVar("_AnswerT", QuoteAnswer, HistoryAnswer)
 def simulated_settings(settings: Settings, sandbox: Sandbox) -> Settings:
     """The settings with every source answered by the sandbox, and with nothing of the real sources left.
 
-    A source that the sandbox does not speak for is not asked.
+    A source that the sandbox does not speak for is not asked, and a retired one stays retired.
     """
     return settings.model_copy(update={"sources": {vendor.id: _simulated(vendor, sandbox) for vendor in VENDORS}})
 
@@ -44,6 +44,8 @@ def simulated_data_directory(real: Path) -> Path:
 
 
 def _simulated(vendor: Vendor, sandbox: Sandbox) -> SourceSettings:
+    if vendor.retirement is not None:
+        return SourceSettings()
     if vendor.id not in IMITATED:
         return SourceSettings.model_validate({"enabled": False})
     key = None if vendor.key is None else SANDBOX_KEY

@@ -156,6 +156,10 @@ def not_asked(source: AskedSource, *, named: bool) -> Failure | None:
     kind = STATE_FAILURES.get(state, FailureKind.UNSUPPORTED)
     if kind in {FailureKind.UNAUTHORIZED, FailureKind.RETIRED, FailureKind.UNSUPPORTED} and not named:
         return None
+    retirement = source.vendor.retirement
+    if state is SourceState.RETIRED and retirement is not None:
+        detail = f"{retirement.reason}; instead: {', '.join(retirement.successors)}"
+        return Failure(source.vendor.id, kind, detail)
     wait = source.wait_s() or None
     return Failure(source.vendor.id, kind, f"the source is {state.value.replace('_', ' ')}", wait)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.status import BudgetView, SourceState, SourceStatus
+from mdagent_mcp.domain.vendor import Key
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.transport.source import Source
 
@@ -31,7 +32,7 @@ def source_status(source: Source, weight: float, memory: Memory, clock: Clock) -
         source=source.vendor.id,
         title=source.vendor.title,
         state=state,
-        since=clock.now() - timedelta(seconds=source.breaker.since_s()),
+        since=_since(source, state, clock),
         reason=_reason(source, state),
         upstream_group=source.group_of(_LISTED_FOR),
         capabilities=_capabilities(source),
@@ -45,8 +46,22 @@ def source_status(source: Source, weight: float, memory: Memory, clock: Clock) -
         latency_p95_ms=None if known is None else known.latency_p95_ms,
         last_success_at=None if known is None else known.last_success_at,
         last_error=None if known is None else known.last_error,
-        successors=() if source.vendor.retirement is None else source.vendor.retirement.successors,
+        successors=_successors(source, state),
     )
+
+
+def _since(source: Source, state: SourceState, clock: Clock) -> datetime:
+    """Since when it is in its state; a retired one since its last day."""
+    retirement = source.vendor.retirement
+    if state is SourceState.RETIRED and retirement is not None:
+        return datetime.combine(retirement.since, time(0), UTC)
+    return clock.now() - timedelta(seconds=source.breaker.since_s())
+
+
+def _successors(source: Source, state: SourceState) -> tuple[str, ...]:
+    """What takes the place of a retired source; nothing where a configured host answers in its stead."""
+    retirement = source.vendor.retirement
+    return retirement.successors if state is SourceState.RETIRED and retirement is not None else ()
 
 
 def _retry_in_s(source: Source, state: SourceState) -> float | None:
@@ -64,11 +79,16 @@ def _reason(source: Source, state: SourceState) -> str:
         SourceState.OPEN: "failed repeatedly and is being rested",
         SourceState.THROTTLED: "asked us to slow down",
         SourceState.EXHAUSTED: "its quota is spent",
-        SourceState.NO_KEY: f"set {key.environment[0]}; a key comes from {key.signup_url}" if key is not None else "",
+        SourceState.NO_KEY: _missing_key(key) if key is not None else "",
         SourceState.DISABLED: "disabled in the settings",
         SourceState.RETIRED: source.vendor.retirement.reason if source.vendor.retirement is not None else "",
     }
     return reasons[state]
+
+
+def _missing_key(key: Key) -> str:
+    where = f"; a key comes from {key.signup_url}" if key.signup_url else ""
+    return f"set {key.environment[0]}{where}"
 
 
 def _capabilities(source: Source) -> tuple[str, ...]:
