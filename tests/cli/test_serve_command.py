@@ -77,7 +77,9 @@ async def test_a_client_calls_all_four_tools_over_stdio(empty_home: Path) -> Non
         assert len(history.structured_content["bars"]) >= 18
         status = await client.call_tool("source_status", {})
         assert status.structured_content is not None
-        assert {source["state"] for source in status.structured_content["sources"]} == {"live"}
+        states = {source["source"]: source["state"] for source in status.structured_content["sources"]}
+        assert {states[source] for source in ("yahoo", "nasdaq", "cboe", "finnhub")} == {"live"}
+        assert states["iex_cloud"] == "retired"
         explained = await client.call_tool("explain_quality", {"evidence_id": quote["evidence_id"]})
         assert explained.structured_content is not None
         assert explained.structured_content["grade"] == quote["grade"]
