@@ -20,7 +20,10 @@ from mdagent_mcp.cli import main
 def test_it_serves_every_vendor_until_it_is_stopped(empty_home: Path) -> None:
     """On a port of its own choosing, with the faults asked for, and says how to ask it."""
     words = ["sandbox", "--port", "0", "--seed", "5", "--fault", "yahoo=throttle"]
-    command = [sys.executable, "-m", "mdagent_mcp", *words]
+    # A shell starts its background jobs with SIGINT ignored, and a child inherits that.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"import sys; {heeding}; from mdagent_mcp.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ from mdagent_mcp.domain.answers import QuoteAnswer, VoiceVerdict
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Session
-from mdagent_mcp.domain.quality import Grade
+from mdagent_mcp.domain.quality import Grade, Verdict
 
 _BARE: dict[str, Any] = {"open": None, "high": None, "low": None}
 
@@ -208,6 +208,25 @@ def test_without_a_fresh_source_the_freshest_are_served_as_late_as_they_are() ->
     judgement = judge([quote("a", age_s=400.0), quote("b", age_s=430.0), quote("c", 188.9, 1100.0)])
     assert (judgement.sources_used, judgement.grade, judgement.delay_s) == (("a", "b"), Grade.D, 400.0)
     assert voice(judgement, "c").verdict is VoiceVerdict.DELAYED
+
+
+@pytest.mark.parametrize(("fresh", "late"), [(18984.0, 189.0), (189.84, 18900.0)])
+def test_one_fresh_and_one_delayed_source_in_two_units_are_a_d_whichever_is_right(fresh: float, late: float) -> None:
+    """Nothing tells which is a hundred times off: neither is rejected, and the number is not for use."""
+    scale = fresh / 189.84
+    scaled = {name: value * scale for name, value in {"bid": 189.83, "ask": 189.86, "previous_close": 188.6}.items()}
+    served = quote("a", fresh, open=None, high=None, low=None, **scaled)
+    judgement = judge([served, quote("cboe", late, 905.0, open=None, high=None, low=None, previous_close=None)])
+    assert (judgement.price, judgement.grade, judgement.sources_rejected) == (fresh, Grade.D, ())
+    failed = [f.rule for f in judgement.explanation.assessment.findings if f.verdict is Verdict.FAILED]
+    assert failed == ["delayed_sources"]
+
+
+def test_a_remembered_close_tells_which_of_two_units_is_right() -> None:
+    """Memory is the third source."""
+    known = replace(KNOWN, previous_official_close=188.6)
+    judgement = judge([quote("a"), quote("cboe", 18900.0, 905.0)], learned=known)
+    assert (judgement.price, judgement.sources_rejected) == (189.84, ("cboe",))
 
 
 def test_fields_come_from_the_served_source_and_else_from_one_that_agrees() -> None:

@@ -146,6 +146,8 @@ def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:
             verdict, cause = VoiceVerdict.AGREES, observation.cause
         else:
             verdict, cause = _outside(observation, relations.get(id(observation)), reference)
+            if verdict is VoiceVerdict.DELAYED and facts.unit_is_settled:
+                verdict, cause = _in_its_unit(observation, reference, cause)
         voices.append(_voice(observation, voters.get(id(observation), 0.0), verdict, cause))
     order = list(VoiceVerdict)
     return tuple(sorted(voices, key=lambda v: (order.index(v.verdict), v.source, v.session, v.price)))
@@ -207,11 +209,13 @@ def _outside(observation: Observation, relation: Relation | None, reference: Ref
         )
     if observation.standing is Standing.UNDATED or observation.cause or observation.delay_s is None:
         return VoiceVerdict.STALE, observation.cause
-    # Time explains another price, but not another unit.
-    unit = likely_cause(observation, reference)
-    if unit.startswith("unit"):
-        return VoiceVerdict.OUTLIER, unit
     return VoiceVerdict.DELAYED, f"delayed by {duration_text(observation.delay_s)}"
+
+
+def _in_its_unit(observation: Observation, reference: Reference, otherwise: str) -> tuple[VoiceVerdict, str]:
+    """A delayed quote in another unit is rejected: time explains another price, but not another unit."""
+    cause = likely_cause(observation, reference)
+    return (VoiceVerdict.OUTLIER, cause) if cause.startswith("unit") else (VoiceVerdict.DELAYED, otherwise)
 
 
 def _voice(observation: Observation, weight: float, verdict: VoiceVerdict, cause: str) -> Voice:

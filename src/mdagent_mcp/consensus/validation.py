@@ -29,6 +29,8 @@ from mdagent_mcp.domain.quality import Finding, Severity
 UNIT_CAP: Final = 30.0
 IDENTITY_CAP: Final = 45.0
 JUMP_CAP: Final = 64.0
+UNSETTLED_UNIT_CAP: Final = 63.0
+"""Two sources are a power of ten apart and nothing tells which is right."""
 CURRENCY_CAP: Final = 79.0
 TAG_CAP: Final = 79.0
 UNKNOWN_UNIT_CAP: Final = 66.0
@@ -80,6 +82,12 @@ class QuoteFacts:
     def confirmed(self) -> bool:
         """Whether two independent groups say the same."""
         return self.fusion.groups > 1
+
+    @property
+    def unit_is_settled(self) -> bool:
+        """Whether it is known in which unit the price is: two groups say the same, or memory knows the last close."""
+        learned = self.context.learned
+        return self.confirmed or (learned is not None and learned.previous_official_close is not None)
 
     @property
     def reference_close(self) -> float | None:
@@ -283,7 +291,7 @@ def delayed_sources(facts: QuoteFacts) -> Finding:
         o
         for o in facts.observations
         if o.standing is Standing.CURRENT and o.session is facts.served.session and _is_delayed(o, facts)
-        if not power_of_ten(o.quote.price / (facts.reference_close or o.quote.price), facts.lines.unit_closeness)
+        if not (facts.unit_is_settled and _in_another_unit(o, facts))
     ]
     if not others:
         return not_run("delayed_sources", "no delayed source to compare with")
@@ -295,6 +303,9 @@ def delayed_sources(facts: QuoteFacts) -> Finding:
         f"{worst.quote.source} {price_text(worst.quote.price)}, {duration_text(worst.vote_age_s)} old, "
         f"{basis_points(gap)} away"
     )
+    if beyond and not facts.unit_is_settled and _in_another_unit(worst, facts):
+        why = f"{detail}: one of the two is in another unit, and nothing tells which"
+        return failed("delayed_sources", why, Severity.MAJOR, UNSETTLED_UNIT_CAP)
     if beyond and not facts.confirmed:
         return failed("delayed_sources", f"{detail}: more than the time explains", Severity.MAJOR, JUMP_CAP)
     return passed("delayed_sources", detail)
@@ -332,6 +343,10 @@ def _recent(facts: QuoteFacts) -> tuple[float, float] | None:
         return None
     elapsed = abs((served.event_time - learned.last_price_time).total_seconds())
     return (learned.last_price, elapsed) if elapsed <= _RECENT_S else None
+
+
+def _in_another_unit(observation: Observation, facts: QuoteFacts) -> bool:
+    return power_of_ten(observation.quote.price / facts.served.quote.price, facts.lines.unit_closeness) != 0
 
 
 def _is_delayed(observation: Observation, facts: QuoteFacts) -> bool:
