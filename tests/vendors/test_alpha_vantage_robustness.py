@@ -95,7 +95,7 @@ def spoil(value: Any, path: tuple[Any, ...], scrap: Any, *, as_key: bool) -> Non
     *way, last = path
     for key in way:
         value = value[key]
-    if as_key and isinstance(scrap, str):
+    if as_key and isinstance(scrap, str) and isinstance(value, dict):
         value[scrap] = value.pop(last)
     else:
         value[last] = copy.deepcopy(scrap)
