@@ -8,7 +8,7 @@ and `wrong_symbol`: time stamps, or names, pretend that nothing is wrong).
 |---|---|
 | `finnhub=delay:1.5` | answers 1.5 s late |
 | `nasdaq=stale:3d` | tells what was true 3 days ago (`s m h d`) |
-| `yahoo=throttle:60` | refuses with 429 in the vendor's own words and, given a value, `Retry-After` |
+| `yahoo=throttle:60` | refuses as the vendor does, mostly with 429, and, given a value, with `Retry-After` |
 | `cboe=server_error:502` | fails with that status (503 when not said) |
 | `yahoo=hang` | never answers |
 | `finnhub=malformed` | half of the right reply; `malformed:html` a page instead |
@@ -32,7 +32,7 @@ from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.instruments import InvalidSymbolError, parse_symbol
 from mdagent_mcp.sandbox.noise import Noise
 
-VENDORS: Final = ("yahoo", "nasdaq", "cboe", "finnhub")
+VENDORS: Final = ("yahoo", "nasdaq", "cboe", "finnhub", "twelve_data", "alpha_vantage")
 """The vendors the sandbox imitates."""
 EVERY_VENDOR: Final = "all"
 

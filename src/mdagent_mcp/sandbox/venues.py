@@ -46,6 +46,8 @@ VENUES: Final = {
         Venue("nasdaq", 0.6, {"CCC": 60.0}),
         Venue("cboe", 900.0, skew_s=20.0, own_print_ticks=1.0, own_print_chance=0.3),
         Venue("finnhub", 0.2, skew_s=0.8, own_print_ticks=0.5, own_print_chance=0.4),
+        Venue("twelve_data", 0.7, {"LSE": 902.0}, skew_s=0.6),
+        Venue("alpha_vantage", 1.5, {"CCC": 30.0, "CCY": 5.0}),
     )
 }
 
@@ -66,6 +68,11 @@ class VendorView:
         self._faults = faults
         self.now = now
         self.noise = market.noise
+
+    def as_of(self, instant: datetime) -> VendorView:
+        """The same vendor, told exactly what was true at `instant`; faults still hold."""
+        exact = Venue(self._venue.id, 0.0, skew_s=0.0)
+        return VendorView(self._market, exact, instant, self._faults)
 
     def find(self, symbol: str) -> Security | None:
         """The security this vendor tells about when asked for `symbol`; None when it knows none."""

@@ -19,6 +19,8 @@ from mdagent_mcp.sandbox.venues import VendorView
 
 Answer = Callable[[VendorView, Request], Response]
 SymbolsOf = Callable[[Request], tuple[str, ...]]
+Query = Mapping[str, str]
+"""The parameters of a call."""
 
 
 def no_symbols(request: Request) -> tuple[str, ...]:
