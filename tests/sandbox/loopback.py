@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from mdagent_mcp.domain.clock import SystemClock
+from mdagent_mcp.domain.clock import Clock, SystemClock
 from mdagent_mcp.sandbox.app import Desk, app_of
 from mdagent_mcp.sandbox.clock import HeldClock
 from mdagent_mcp.sandbox.faults import FaultBoard, Faults
@@ -68,8 +68,15 @@ async def sandbox_at(instant: datetime, *faults: str) -> AsyncIterator[Loopback]
 @asynccontextmanager
 async def in_process_at(instant: datetime, *faults: str) -> AsyncIterator[Loopback]:
     """The same without a port, for tests that are about what is said and not about how it travels."""
-    desk = Desk(SimulatedMarket(SEED), HeldClock(SystemClock(), instant), FaultBoard(Faults.parse(faults), SEED))
+    async with in_process_on(HeldClock(SystemClock(), instant), *faults) as loopback:
+        yield loopback
+
+
+@asynccontextmanager
+async def in_process_on(clock: Clock, *faults: str) -> AsyncIterator[Loopback]:
+    """The same under a clock of one's own."""
+    desk = Desk(SimulatedMarket(SEED), clock, FaultBoard(Faults.parse(faults), SEED))
     transport = httpx.ASGITransport(app_of(desk))
     base_url = "http://127.0.0.1:1"
     async with httpx.AsyncClient(transport=transport, base_url=base_url, headers=AGENT) as client:
-        yield Loopback(Sandbox(base_url, desk), client, instant)
+        yield Loopback(Sandbox(base_url, desk), client, clock.now())

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mdagent_mcp.sandbox.faults import Fault, FaultBoard, FaultKind, Faults, InvalidFaultError, parse_fault
+from mdagent_mcp.sandbox.faults import VENDORS, Fault, FaultBoard, FaultKind, Faults, InvalidFaultError, parse_fault
 from sandbox.loopback import OPEN, Loopback, sandbox_at
 
 QUOTES = {
@@ -16,6 +16,8 @@ QUOTES = {
     "nasdaq": "/nasdaq/api/quote/AAPL/info?assetclass=stocks",
     "cboe": "/cboe/api/global/delayed_quotes/quotes/AAPL.json",
     "finnhub": "/finnhub/api/v1/quote?symbol=AAPL&token=k",
+    "twelve_data": "/twelve_data/quote?symbol=AAPL&apikey=k",
+    "alpha_vantage": "/alpha_vantage/query?function=GLOBAL_QUOTE&symbol=AAPL&apikey=premium1200",
 }
 REFUSALS = {
     "yahoo": "Too Many Requests\r\n",
@@ -24,12 +26,26 @@ REFUSALS = {
     ),
     "cboe": "error code: 1015",
     "finnhub": '{"error":"API limit reached. Please try again later. Remaining Limit: 0"}',
+    "twelve_data": (
+        '{"code":429,"message":"You have run out of API credits for the current minute. '
+        'Wait for the next minute.","status":"error"}'
+    ),
+    "alpha_vantage": (
+        '{\n    "Information": "Thank you for using Alpha Vantage! Please consider spreading out your free API requests '
+        "more sparingly (1 request per second). You may subscribe to any of the premium plans at "
+        "https://www.alphavantage.co/premium/ to lift the free key rate limit (25 requests per day), raise the "
+        'per-second burst limit, and instantly unlock all premium endpoints"\n}'
+    ),
 }
+REFUSED_WITH = {"alpha_vantage": 200}
+"""The status of a refusal where it is not 429."""
 UNKNOWN = {
     "yahoo": (404, "No data found, symbol may be delisted"),
     "nasdaq": (200, "Symbol not exists."),
     "cboe": (403, "AccessDenied"),
     "finnhub": (200, '{"c":0,"d":null,"dp":null,"h":0,"l":0,"o":0,"pc":0,"t":0}'),
+    "twelve_data": (400, "**symbol** not found: AAPL."),
+    "alpha_vantage": (200, '"Global Quote": {}'),
 }
 vendors = pytest.mark.parametrize("vendor", list(QUOTES))
 
@@ -40,7 +56,8 @@ def price_in(vendor: str, body: Any) -> float:
         return float(body["chart"]["result"][0]["meta"]["regularMarketPrice"])
     if vendor == "nasdaq":
         return float(body["data"]["primaryData"]["lastSalePrice"].replace("$", "").replace(",", ""))
-    return float(body["data"]["close"] if vendor == "cboe" else body["c"])
+    found = {"cboe": "close", "finnhub": "c", "twelve_data": "close", "alpha_vantage": "05. price"}
+    return float(_find(body, found[vendor]))
 
 
 async def price(loopback: Loopback, vendor: str) -> float:
@@ -82,7 +99,7 @@ def test_a_fault_is_written_as_a_short_text(text: str, fault: Fault) -> None:
     ("text", "reason"),
     [
         ("throttle", "write it like"),
-        ("tiingo=throttle", "unknown vendor; one of yahoo, nasdaq, cboe, finnhub, all"),
+        ("stooq=throttle", f"unknown vendor; one of {', '.join(VENDORS)}, all"),
         ("yahoo=explode", "unknown kind; one of delay, stale"),
         ("yahoo=delay", "delay needs a value, as in finnhub=delay:1.5"),
         ("yahoo=hang:3", "hang takes no value"),
@@ -126,13 +143,14 @@ def test_a_limited_fault_counts_only_the_calls_it_concerns() -> None:
 
 @vendors
 async def test_throttle_refuses_in_the_vendors_own_words(vendor: str) -> None:
-    """429 with the vendor's body; Retry-After only when the fault has a value."""
+    """Mostly 429, with the vendor's body; Retry-After only when the fault has a value."""
     async with sandbox_at(OPEN, f"{vendor}=throttle") as loopback:
         plain = await loopback.get(QUOTES[vendor])
         loopback.sandbox.set_faults(f"{vendor}=throttle:60")
         told = await loopback.get(QUOTES[vendor])
-    assert (plain.status_code, plain.text, plain.headers.get("retry-after")) == (429, REFUSALS[vendor], None)
-    assert (told.status_code, told.text, told.headers["retry-after"]) == (429, REFUSALS[vendor], "60")
+    status = REFUSED_WITH.get(vendor, 429)
+    assert (plain.status_code, plain.text, plain.headers.get("retry-after")) == (status, REFUSALS[vendor], None)
+    assert (told.status_code, told.text, told.headers["retry-after"]) == (status, REFUSALS[vendor], "60")
 
 
 @vendors
@@ -211,7 +229,14 @@ async def test_stale_tells_the_past_with_its_time_stamps() -> None:
 @vendors
 async def test_stale_that_lies_tells_the_past_as_if_it_were_now(vendor: str) -> None:
     """Another price than now under the time stamp of now."""
-    path = {"yahoo": "regularMarketTime", "nasdaq": "lastTradeTimestamp", "cboe": "last_trade_time", "finnhub": "t"}
+    path = {
+        "yahoo": "regularMarketTime",
+        "nasdaq": "lastTradeTimestamp",
+        "cboe": "last_trade_time",
+        "finnhub": "t",
+        "twelve_data": "last_quote_at",
+        "alpha_vantage": "07. latest trading day",
+    }
     async with sandbox_at(OPEN) as loopback:
         fresh = await loopback.json(QUOTES[vendor])
         loopback.sandbox.set_faults(f"{vendor}=stale:5d,lying")
@@ -229,19 +254,21 @@ def _find(value: Any, name: str) -> Any:
     return next((found for member in members if (found := _find(member, name)) is not None), None)
 
 
-async def test_delay_makes_the_reply_late() -> None:
+@vendors
+async def test_delay_makes_the_reply_late(vendor: str) -> None:
     """A reply that needs 0.4 s more than the client waits does not come; without the fault it does."""
-    async with sandbox_at(OPEN, "cboe=delay:0.4,first=1") as loopback:
+    async with sandbox_at(OPEN, f"{vendor}=delay:0.4,first=1") as loopback:
         with pytest.raises(httpx.ReadTimeout):
-            await loopback.client.get(QUOTES["cboe"], timeout=0.2)
-        assert (await loopback.get(QUOTES["cboe"])).status_code == 200
+            await loopback.client.get(QUOTES[vendor], timeout=0.2)
+        assert (await loopback.get(QUOTES[vendor])).status_code == 200
 
 
-async def test_hang_never_answers() -> None:
+@pytest.mark.parametrize("vendor", [vendor for vendor in QUOTES if vendor != "nasdaq"])
+async def test_hang_never_answers(vendor: str) -> None:
     """The client gives up; other vendors are not touched."""
-    async with sandbox_at(OPEN, "yahoo=hang") as loopback:
+    async with sandbox_at(OPEN, f"{vendor}=hang") as loopback:
         with pytest.raises(httpx.ReadTimeout):
-            await loopback.client.get(QUOTES["yahoo"], timeout=0.2)
+            await loopback.client.get(QUOTES[vendor], timeout=0.2)
         assert (await loopback.get(QUOTES["nasdaq"])).status_code == 200
 
 

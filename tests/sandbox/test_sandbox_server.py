@@ -14,7 +14,7 @@ from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.clock import SystemClock
 from mdagent_mcp.sandbox.app import build_app, is_loopback
 from mdagent_mcp.sandbox.clock import HeldClock, ShiftedClock, market_hours_clock
-from mdagent_mcp.sandbox.faults import InvalidFaultError
+from mdagent_mcp.sandbox.faults import VENDORS, InvalidFaultError
 from mdagent_mcp.sandbox.market import SimulatedMarket
 from mdagent_mcp.sandbox.server import _listen, running_sandbox
 from mdagent_mcp.testing import ManualClock
@@ -59,7 +59,7 @@ async def test_the_front_page_warns_loudly() -> None:
         page = await loopback.json("/sandbox")
     assert page["warning"].startswith("ALL PRICES ARE SIMULATED")
     assert (page["seed"], page["now"], page["faults"]) == (SEED, OPEN.isoformat(), ["yahoo=hang"])
-    assert list(page["vendors"]) == ["yahoo", "nasdaq", "cboe", "finnhub"]
+    assert list(page["vendors"]) == list(VENDORS)
 
 
 async def test_calls_are_counted_by_vendor_and_path() -> None:
@@ -69,14 +69,10 @@ async def test_calls_are_counted_by_vendor_and_path() -> None:
             await loopback.get(path)
             await loopback.get(path.replace("AAPL", "MSFT"))
         counted = await loopback.json("/sandbox/calls")
-        assert dict(loopback.sandbox.calls) == {"yahoo": 0, "nasdaq": 2, "cboe": 0, "finnhub": 2}
+        assert dict(loopback.sandbox.calls) == {**dict.fromkeys(VENDORS, 0), "nasdaq": 2, "finnhub": 2}
         assert loopback.sandbox.calls_by_path == counted
-    assert counted == {
-        "yahoo": {},
-        "nasdaq": {"/api/quote/{symbol}/info": 2},
-        "cboe": {},
-        "finnhub": {"/api/v1/quote": 2},
-    }
+    asked = {"nasdaq": {"/api/quote/{symbol}/info": 2}, "finnhub": {"/api/v1/quote": 2}}
+    assert counted == {vendor: asked.get(vendor, {}) for vendor in VENDORS}
 
 
 async def test_leaving_does_not_wait_for_a_hanging_call() -> None:

@@ -165,11 +165,17 @@ class Source:
         answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
         batch = self.vendor.quotes
         if batch is not None and len(instruments) >= BATCH_FROM and batch.endpoint not in self.excluded:
-            chunks = [instruments[i : i + batch.max_batch] for i in range(0, len(instruments), batch.max_batch)]
+            size = self._batch_size(batch)
+            chunks = [instruments[i : i + size] for i in range(0, len(instruments), size)]
             await _each(lambda chunk: asking.quote_batch(batch, chunk, answers), chunks)
         else:
             await _each(lambda instrument: asking.quote_one(instrument, answers), instruments)
         return Asked(answers, asking.calls)
+
+    def _batch_size(self, batch: Offer[Any, Any]) -> int:
+        """Symbols of a batch: no more than the smallest quota pays for where every symbol is charged."""
+        limits = (quota.limit for quota in self.limiter.quotas) if batch.charged_by_symbol else ()
+        return max(1, min([batch.max_batch, *limits]))
 
     async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:
         """A series."""

@@ -41,8 +41,8 @@ from mdagent_mcp.vendors.twelve_data_history import (
 from mdagent_mcp.vendors.twelve_data_quotes import read_quote, read_quotes
 from mdagent_mcp.vendors.twelve_data_replies import ERRORS, MARKETS, PAIRS, SOURCE, spelling_of
 
-_BATCH: Final = 8
-"""Symbols of a batch. The vendor takes 120, but a batch is charged by symbol and a free key has 8 credits a minute."""
+_BATCH: Final = 120
+"""Symbols of a batch; every one is charged, so that a free key, which has 8 credits a minute, pays for no more than 8."""
 _ROW_LIMIT: Final = 5000
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
@@ -234,7 +234,15 @@ TWELVE_DATA: Final = Vendor(
     terms="Free key for personal, non-commercial use; showing data to others needs a business plan.",
     hosts=MappingProxyType({"api": "https://api.twelvedata.com"}),
     quote=Offer(Endpoint.QUOTE, _refuses_quote, _build_quote, read_quote, _recognise_quote),
-    quotes=Offer(Endpoint.QUOTES, _refuses_quotes, _build_quotes, read_quotes, _recognise_quotes, max_batch=_BATCH),
+    quotes=Offer(
+        Endpoint.QUOTES,
+        _refuses_quotes,
+        _build_quotes,
+        read_quotes,
+        _recognise_quotes,
+        max_batch=_BATCH,
+        charged_by_symbol=True,
+    ),
     history=Offer(Endpoint.HISTORY, _refuses_history, _build_series, read_series, _recognise_series),
     errors=ERRORS,
     plans=MappingProxyType(
