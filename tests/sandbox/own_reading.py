@@ -91,9 +91,9 @@ class OwnReader:
         extended: bool = False,
     ) -> History:
         """A series, which there must be."""
-        outcome = self.series(HistoryQuery(
-            parse_symbol(symbol), interval, first, last, adjustment, extended, self._instant
-        ))
+        outcome = self.series(
+            HistoryQuery(parse_symbol(symbol), interval, first, last, adjustment, extended, self._instant)
+        )
         assert isinstance(outcome, Answered), outcome
         return outcome.value
 

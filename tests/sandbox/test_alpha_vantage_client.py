@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -23,10 +22,10 @@ from sandbox.loopback import OPEN
 from sandbox.own_reading import OwnReader, threaded_sandbox
 
 pytest.importorskip("alpha_vantage", reason="alpha_vantage is not installed")
-from alpha_vantage.alphavantage import AlphaVantage  # noqa: E402 - only when it is installed
-from alpha_vantage.cryptocurrencies import CryptoCurrencies  # noqa: E402
-from alpha_vantage.foreignexchange import ForeignExchange  # noqa: E402
-from alpha_vantage.timeseries import TimeSeries  # noqa: E402
+from alpha_vantage.alphavantage import AlphaVantage
+from alpha_vantage.cryptocurrencies import CryptoCurrencies
+from alpha_vantage.foreignexchange import ForeignExchange
+from alpha_vantage.timeseries import TimeSeries
 
 NEW_YORK = ZoneInfo("America/New_York")
 YESTERDAY = date(2026, 11, 23)
@@ -69,7 +68,10 @@ def bars_of(table: dict[str, dict[str, str]], start_of: Callable[[str], datetime
     return [
         Bar(
             start,
-            *(float(row[name]) for name in ("open", "high", "low", "close")),
+            float(row["open"]),
+            float(row["high"]),
+            float(row["low"]),
+            float(row["close"]),
             float(row["volume"]) if "volume" in row else None,
         )
         for start, row in sorted(rows, key=lambda pair: pair[0])

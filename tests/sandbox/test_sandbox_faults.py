@@ -31,8 +31,8 @@ REFUSALS = {
         'Wait for the next minute.","status":"error"}'
     ),
     "alpha_vantage": (
-        '{\n    "Information": "Thank you for using Alpha Vantage! Please consider spreading out your free API requests '
-        "more sparingly (1 request per second). You may subscribe to any of the premium plans at "
+        '{\n    "Information": "Thank you for using Alpha Vantage! Please consider spreading out your free API '
+        "requests more sparingly (1 request per second). You may subscribe to any of the premium plans at "
         "https://www.alphavantage.co/premium/ to lift the free key rate limit (25 requests per day), raise the "
         'per-second burst limit, and instantly unlock all premium endpoints"\n}'
     ),

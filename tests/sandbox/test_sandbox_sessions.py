@@ -45,6 +45,19 @@ async def finnhub(loopback: Loopback, symbol: str = "AAPL") -> dict[str, Any]:
     return body
 
 
+async def twelve_data(loopback: Loopback, symbol: str = "AAPL") -> dict[str, Any]:
+    """Twelve Data's quote."""
+    row: dict[str, Any] = await loopback.json(f"/twelve_data/quote?symbol={symbol}&apikey=ultra")
+    return row
+
+
+async def alpha_vantage(loopback: Loopback, symbol: str = "AAPL") -> dict[str, Any]:
+    """Alpha Vantage's quote."""
+    path = f"/alpha_vantage/query?function=GLOBAL_QUOTE&symbol={symbol}&apikey=premium1200"
+    row: dict[str, Any] = (await loopback.json(path))["Global Quote"]
+    return row
+
+
 def official_close(loopback: Loopback, day: date, symbol: str = "AAPL") -> float:
     """The market's own record."""
     return loopback.sandbox.market.daily_bars(symbol, day, day)[0].close
@@ -142,7 +155,7 @@ async def test_cboe_after_the_session_has_its_traps(instant: datetime, day: date
 
 
 async def test_after_the_close_all_vendors_tell_the_same_official_close() -> None:
-    """Yahoo, Nasdaq, Cboe's `close` and Finnhub agree to the cent."""
+    """Yahoo, Nasdaq, Cboe's `close`, Finnhub, Twelve Data and Alpha Vantage agree to the cent."""
     async with in_process_at(CLOSED) as loopback:
         for symbol in ("AAPL", "JPM", "F", "SIM123"):
             told = {
@@ -150,18 +163,21 @@ async def test_after_the_close_all_vendors_tell_the_same_official_close() -> Non
                 (await yahoo(loopback, symbol))["regularMarketPrice"],
                 (await cboe(loopback, symbol))["close"],
                 (await finnhub(loopback, symbol))["c"],
+                round(float((await twelve_data(loopback, symbol))["close"]), 2),
+                float((await alpha_vantage(loopback, symbol))["05. price"]),
             }
             assert told == {official_close(loopback, date(2026, 11, 20), symbol)}
 
 
 async def test_in_session_vendors_differ_no_more_than_delay_and_venue_allow() -> None:
-    """The live three within a few basis points; Cboe by fifteen minutes' worth."""
+    """The live four within a few basis points; Cboe by fifteen minutes' worth."""
     async with in_process_at(OPEN) as loopback:
         for symbol in ("AAPL", "MSFT", "JPM"):
             live = (await yahoo(loopback, symbol))["regularMarketPrice"]
             shown = float((await nasdaq(loopback, symbol))["primaryData"]["lastSalePrice"].replace("$", ""))
             assert shown == pytest.approx(live, rel=5e-4)
             assert (await finnhub(loopback, symbol))["c"] == pytest.approx(live, rel=5e-4)
+            assert float((await twelve_data(loopback, symbol))["close"]) == pytest.approx(live, rel=5e-4)
             assert (await cboe(loopback, symbol))["close"] == pytest.approx(live, rel=0.02)
 
 

@@ -75,7 +75,10 @@ def bars_of(values: list[dict[str, str]], form: str) -> list[Bar]:
     return [
         Bar(
             datetime.strptime(row["datetime"], form).replace(tzinfo=UTC),
-            *(float(row[name]) for name in ("open", "high", "low", "close")),
+            float(row["open"]),
+            float(row["high"]),
+            float(row["low"]),
+            float(row["close"]),
             float(row["volume"]) if "volume" in row else None,
         )
         for row in values
@@ -143,9 +146,7 @@ def test_daily_and_longer_bars_on_every_basis(
         ("1h", Interval.HOUR_1),
     ],
 )
-def test_intraday_bars_in_both_orders_and_zones(
-    client: Any, ours: OwnReader, code: str, interval: Interval
-) -> None:
+def test_intraday_bars_in_both_orders_and_zones(client: Any, ours: OwnReader, code: str, interval: Interval) -> None:
     """The default is newest first in New York time; asked for, it is UTC and oldest first."""
     span = {"start_date": "2026-11-23 14:30:00", "end_date": "2026-11-24 23:59:59"}
     utc = client.time_series(symbol="KO", interval=code, timezone="UTC", order="asc", outputsize=5000, **span).as_json()

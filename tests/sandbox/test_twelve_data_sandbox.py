@@ -30,7 +30,7 @@ async def ask(loopback: Loopback, path: str, key: str = "ultra") -> Any:
     return (await loopback.get(f"{BASE}{path}", Authorization=f"apikey {key}")).json()
 
 
-def credits(reply: httpx.Response) -> tuple[int, str, str]:
+def cost_of(reply: httpx.Response) -> tuple[int, str, str]:
     """Status, credits used and credits left."""
     return reply.status_code, reply.headers["api-credits-used"], reply.headers["api-credits-left"]
 
@@ -39,8 +39,8 @@ async def test_a_call_costs_a_credit_for_every_symbol_that_is_answered() -> None
     """Unknown symbols and refusals cost none; the headers always add up to the plan's limit."""
     paths = ["/price?symbol=AAPL", "/quote?symbol=AAPL,ZZZZ,BTC/USD", "/quote?symbol=ZZZZ", "/price?symbol="]
     async with in_process_at(OPEN) as loopback:
-        told = [credits(await loopback.get(f"{BASE}{path}&apikey=k")) for path in paths]
-        other = credits(await loopback.get(f"{BASE}/price?symbol=AAPL&apikey=other"))
+        told = [cost_of(await loopback.get(f"{BASE}{path}&apikey=k")) for path in paths]
+        other = cost_of(await loopback.get(f"{BASE}/price?symbol=AAPL&apikey=other"))
     assert told == [(200, "1", "7"), (200, "3", "5"), (400, "3", "5"), (400, "3", "5")]
     assert other == (200, "1", "7")
 
@@ -56,7 +56,7 @@ async def test_the_ninth_credit_of_a_minute_is_refused_until_the_next_minute() -
         late = await loopback.get(path)
         await clock.advance(1.0)
         anew = await loopback.get(path)
-    assert [credits(reply) for reply in (full, refused, late, anew)] == [
+    assert [cost_of(reply) for reply in (full, refused, late, anew)] == [
         (200, "8", "0"),
         (429, "8", "0"),
         (429, "8", "0"),

@@ -64,7 +64,7 @@ class VendorClient:
 
     vendor: Vendor
     hosts: tuple[HostSet, ...]
-    key: str | None
+    key: str | None = field(repr=False)
     clock: Clock
     open_transport: OpenTransport | None = None
     _client: httpx.AsyncClient | None = field(default=None, repr=False)

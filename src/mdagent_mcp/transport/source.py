@@ -172,9 +172,9 @@ class Source:
             await _each(lambda instrument: asking.quote_one(instrument, answers), instruments)
         return Asked(answers, asking.calls)
 
-    def _batch_size(self, batch: Offer[Any, Any]) -> int:
+    def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading]) -> int:
         """Symbols of a batch: no more than the smallest quota pays for where every symbol is charged."""
-        limits = (quota.limit for quota in self.limiter.quotas) if batch.charged_by_symbol else ()
+        limits = [quota.limit for quota in self.limiter.quotas] if batch.charged_by_symbol else []
         return max(1, min([batch.max_batch, *limits]))
 
     async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:

@@ -42,7 +42,7 @@ from mdagent_mcp.vendors.twelve_data_quotes import read_quote, read_quotes
 from mdagent_mcp.vendors.twelve_data_replies import ERRORS, MARKETS, PAIRS, SOURCE, spelling_of
 
 _BATCH: Final = 120
-"""Symbols of a batch; every one is charged, so that a free key, which has 8 credits a minute, pays for no more than 8."""
+"""Symbols of a batch. Every one is charged: a free key, which has 8 credits a minute, pays for no more than 8."""
 _ROW_LIMIT: Final = 5000
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
