@@ -157,6 +157,30 @@ def test_intraday_bars_in_both_orders_and_zones(client: Any, ours: OwnReader, co
     assert [row["datetime"] for row in newest] == [f"{stamp:%Y-%m-%d %H:%M:%S}" for stamp in stamps]
 
 
+def test_intraday_bars_of_the_morning_and_the_evening(client: Any, ours: OwnReader) -> None:
+    """`prepost=true`, from four in the morning to eight in the evening."""
+    span = {"start_date": "2026-11-23 09:00:00", "end_date": "2026-11-24 00:59:59"}
+    asked = {"symbol": "KO", "interval": "5min", "timezone": "UTC", "order": "asc", "outputsize": 5000}
+    told = client.time_series(**asked, **span, prepost="true").as_json()
+    monday = date(2026, 11, 23)
+    history = ours.history("KO", Interval.MIN_5, monday, monday, extended=True)
+    assert bars_of(told, "%Y-%m-%d %H:%M:%S") == list(history.bars)
+    assert (len(history.bars), history.extended_hours) == (16 * 12, True)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "symbol", "start"),
+    [("EUR/USD", "EURUSD", "2026-11-22 22:00:00"), ("BTC/USD", "BTC-USD", "2026-11-23 00:00:00")],
+)
+def test_intraday_bars_of_pairs(client: Any, ours: OwnReader, theirs: str, symbol: str, start: str) -> None:
+    """In UTC without being asked: a currency's Monday begins on Sunday evening, a coin's at midnight."""
+    asked = {"symbol": theirs, "interval": "30min", "order": "asc", "start_date": start, "outputsize": 5000}
+    told = client.time_series(**asked, end_date="2026-11-24 23:59:59").as_json()
+    history = ours.history(symbol, Interval.MIN_30, date(2026, 11, 23), MORNING)
+    assert bars_of(told, "%Y-%m-%d %H:%M:%S") == list(history.bars)
+    assert told[0]["datetime"] == start
+
+
 def test_pairs_have_series_without_volume(client: Any, ours: OwnReader) -> None:
     """Coins every day, currencies on weekdays."""
     for theirs, symbol in (("BTC/USD", "BTC-USD"), ("EUR/USD", "EURUSD")):

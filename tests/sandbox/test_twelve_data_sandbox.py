@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from mdagent_mcp.domain.failures import Answered, Failure, FailureKind
+from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, SourceError
 from mdagent_mcp.domain.prices import Session
+from mdagent_mcp.domain.vendor import Reply, refuse_errors
 from mdagent_mcp.sandbox.server import Sandbox
 from mdagent_mcp.testing import ManualClock
 from mdagent_mcp.vendors.twelve_data import TWELVE_DATA
@@ -99,6 +100,9 @@ async def test_eight_hundred_credits_are_a_day_which_ends_at_midnight_in_utc() -
         usage = await ask(loopback, "/api_usage", "k")
     assert (spent.status_code, before.status_code, after.status_code) == (429, 429, 200)
     assert "for the day. 801 API credits were used, with the current limit being 800." in spent.json()["message"]
+    with pytest.raises(SourceError) as read:
+        refuse_errors(TWELVE_DATA, Reply(spent.status_code, spent.headers, spent.content, OPEN))
+    assert read.value.kind is FailureKind.QUOTA_EXHAUSTED
     assert usage == {
         "timestamp": "2026-11-25 00:00:00",
         "current_usage": 2,

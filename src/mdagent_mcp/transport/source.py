@@ -174,7 +174,7 @@ class Source:
 
     def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading]) -> int:
         """Symbols of a batch: no more than the smallest quota pays for where every symbol is charged."""
-        limits = [quota.limit for quota in self.limiter.quotas] if batch.charged_by_symbol else []
+        limits = [quota.limit for quota in self.options.quotas] if batch.charged_by_symbol else []
         return max(1, min([batch.max_batch, *limits]))
 
     async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:
