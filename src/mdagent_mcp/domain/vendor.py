@@ -172,7 +172,6 @@ class Offer(Generic[QueryT, AnswerT]):
         recognise: the query behind a recorded URL; None when it is not this endpoint's. Raises `SourceError`
             (BAD_REQUEST) when it is, but the symbol must be named.
         max_batch: symbols one call may carry.
-        charged_by_symbol: whether such a call costs as much as one call for every symbol in it.
         next_page: the request for what a reply left out, never on a host that the reply names; None after the last.
     """
 
@@ -182,7 +181,6 @@ class Offer(Generic[QueryT, AnswerT]):
     parse: Callable[[QueryT, Reply], AnswerT]
     recognise: Callable[[RecordedUrl], QueryT | None]
     max_batch: int = 1
-    charged_by_symbol: bool = False
     next_page: Callable[[QueryT, Reply], Request | None] | None = None
 
 

@@ -165,17 +165,20 @@ class Source:
         answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
         batch = self.vendor.quotes
         if batch is not None and len(instruments) >= BATCH_FROM and batch.endpoint not in self.excluded:
-            size = self._batch_size(batch)
+            size = self._batch_size(batch, instruments)
             chunks = [instruments[i : i + size] for i in range(0, len(instruments), size)]
             await _each(lambda chunk: asking.quote_batch(batch, chunk, answers), chunks)
         else:
             await _each(lambda instrument: asking.quote_one(instrument, answers), instruments)
         return Asked(answers, asking.calls)
 
-    def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading]) -> int:
-        """Symbols of a batch: no more than the smallest quota pays for where every symbol is charged."""
-        limits = [quota.limit for quota in self.options.quotas] if batch.charged_by_symbol else []
-        return max(1, min([batch.max_batch, *limits]))
+    def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]) -> int:
+        """Symbols of a batch: fewer than it may carry where a full one costs more than the smallest quota."""
+        now = self._clock.now()
+        served = tuple(i for i in instruments if batch.refuses(QuoteQuery((i,), now)) is None)[: batch.max_batch]
+        cost = batch.build(QuoteQuery(served, now))[0].cost if served else 0
+        limit = min((quota.limit for quota in self.options.quotas), default=cost)
+        return batch.max_batch if cost <= limit else max(1, limit * len(served) // cost)
 
     async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:
         """A series."""

@@ -234,15 +234,7 @@ TWELVE_DATA: Final = Vendor(
     terms="Free key for personal, non-commercial use; showing data to others needs a business plan.",
     hosts=MappingProxyType({"api": "https://api.twelvedata.com"}),
     quote=Offer(Endpoint.QUOTE, _refuses_quote, _build_quote, read_quote, _recognise_quote),
-    quotes=Offer(
-        Endpoint.QUOTES,
-        _refuses_quotes,
-        _build_quotes,
-        read_quotes,
-        _recognise_quotes,
-        max_batch=_BATCH,
-        charged_by_symbol=True,
-    ),
+    quotes=Offer(Endpoint.QUOTES, _refuses_quotes, _build_quotes, read_quotes, _recognise_quotes, max_batch=_BATCH),
     history=Offer(Endpoint.HISTORY, _refuses_history, _build_series, read_series, _recognise_series),
     errors=ERRORS,
     plans=MappingProxyType(
