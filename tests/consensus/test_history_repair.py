@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from consensus.series_building import (
@@ -12,6 +14,7 @@ from consensus.series_building import (
     finding,
     judge,
     noisy,
+    question,
     scaled,
     series,
 )
@@ -97,6 +100,14 @@ def test_a_price_of_another_unit_at_an_end_has_bars_on_one_side_only_and_is_left
     assert judged.repairs == ()
     assert finding(judged, "unit_error").cap == 62.0
     assert judged.series.bars == tuple(spoiled)
+
+
+def test_a_bar_alone_has_no_usual_range_and_is_not_cut() -> None:
+    """A series of one bar is judged without a word about wicks."""
+    bar = daily()[-1]
+    tall = replace(bar, high=bar.high * 1.4)
+    judged = judge(series([tall]), series([bar], "beta"), asked=question(first=bar.day, last=bar.day))
+    assert (judged.repairs, "wick" in failed_rules(judged)) == ((), False)
 
 
 def test_a_wick_is_not_cut_by_a_source_that_disagrees_on_the_close() -> None:

@@ -103,7 +103,7 @@ def find_wicks(series: Series) -> list[tuple[int, str, float]]:
             ("high", bar.high, max(bar.open, bar.close)),
             ("low", min(bar.open, bar.close), bar.low),
         ):
-            if outer <= inner * (1.0 + _WICK_FLOOR):
+            if outer <= inner * (1.0 + _WICK_FLOOR) or len(series.bars) == 1:
                 continue
             size = math.log(outer / inner)
             around = series.bars[max(0, n - 10) : n] + series.bars[n + 1 : n + 11]
