@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from mdagent_mcp.domain.failures import FailureKind, Outcome, SourceError, clean_text
 from mdagent_mcp.domain.instruments import SYMBOL_LIMIT, AssetClass, Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, History, Interval, Quote
+from mdagent_mcp.domain.status import Retirement
 
 QueryT = TypeVar("QueryT")
 AnswerT = TypeVar("AnswerT")
@@ -281,21 +282,6 @@ class SessionToken:
     parameter: str
 
 
-@dataclass(frozen=True, slots=True)
-class Retirement:
-    """A service that exists no more.
-
-    Attributes:
-        since: its last day.
-        reason: what happened.
-        successors: source ids that take its place.
-    """
-
-    since: date
-    reason: str
-    successors: tuple[str, ...]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Vendor:
     """The declaration of one vendor.
@@ -320,6 +306,7 @@ class Vendor:
         rest_after_throttle_s: how long it rests after refusing us, when it does not say.
         weight: static trust of routing, 0 to 1, before anything is learned.
         retirement: set when the service no longer exists.
+        readable: further calls that are never sent; their recorded replies can be read.
     """
 
     id: str
@@ -340,6 +327,7 @@ class Vendor:
     rest_after_throttle_s: float = 60.0
     weight: float = 0.8
     retirement: Retirement | None = None
+    readable: tuple[Offer[Any, Any], ...] = ()
 
     def group_of(self, instrument: Instrument) -> str:
         """Whose data this vendor passes on for `instrument`."""
@@ -347,7 +335,7 @@ class Vendor:
 
     @property
     def offers(self) -> tuple[Offer[Any, Any], ...]:
-        """Everything it offers."""
+        """Everything it is asked for."""
         return tuple(o for o in (self.quote, self.quotes, self.history) if o is not None)
 
     @property
