@@ -69,8 +69,10 @@ async def open_app(
         sources: dict[str, Source] = {}
         for vendor in VENDORS:
             client = _client(vendor, settings, clock, open_transport)
-            options = _source_options(vendor, settings.source(vendor.id), settings)
-            sources[vendor.id] = Source(vendor, options, client, clock=clock, emit=bus.emit, rng=chance)
+            chosen = settings.source(vendor.id)
+            options = _source_options(vendor, chosen, settings)
+            offering = _offering(vendor, chosen)
+            sources[vendor.id] = Source(offering, options, client, clock=clock, emit=bus.emit, rng=chance)
             stack.push_async_callback(sources[vendor.id].aclose)
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
@@ -95,13 +97,21 @@ def _client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport
     return VendorClient(vendor, host_sets(vendor, chosen.urls), key, clock, web)
 
 
+def _offering(vendor: Vendor, chosen: SourceSettings) -> Vendor:
+    """The vendor with the calls that the key's plan and entitlement need."""
+    entitlement = vendor.entitlements.get(chosen.entitlement or "")
+    under_plan = vendor.offering(_plan(vendor.plans, chosen.plan).offers)
+    return under_plan if entitlement is None else under_plan.offering(entitlement.offers)
+
+
 def _source_options(vendor: Vendor, chosen: SourceSettings, settings: Settings) -> SourceOptions:
     plan = _plan(vendor.plans, chosen.plan)
+    entitlement = vendor.entitlements.get(chosen.entitlement or "")
     return SourceOptions(
         enabled=chosen.enabled,
         timeout_s=chosen.timeout_s or min(vendor.timeout_s, settings.engine.source_timeout_s),
         quotas=plan.quotas if chosen.quotas is None else tuple(map(_quota, chosen.quotas)),
-        declared_delay_s=plan.declared_delay_s,
+        declared_delay_s=(entitlement or plan).declared_delay_s,
         cost_per_call=plan.cost_per_call if chosen.cost_per_call is None else chosen.cost_per_call,
         excluded=plan.excluded,
         upstream_group=chosen.upstream_group,

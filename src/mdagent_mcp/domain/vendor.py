@@ -7,7 +7,7 @@ The key is placed by the transport where `Key` says; the reply comes back as a `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -23,19 +23,6 @@ AnswerT = TypeVar("AnswerT")
 
 API: Final = "api"
 """The name of a vendor's main host."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked(Generic[AnswerT]):
-    """What asking a source came to.
-
-    Attributes:
-        answer: per symbol, or for a series.
-        calls: HTTP requests it took.
-    """
-
-    answer: AnswerT
-    calls: int
 
 
 class Endpoint(StrEnum):
@@ -232,12 +219,22 @@ class Plan:
         declared_delay_s: how late its prices are by contract; 0 for real time.
         cost_per_call: in the routing's own unit: 0 is free, 1 is a scarce call.
         excluded: endpoints that this plan does not include.
+        offers: calls that take the place of the vendor's own, where this plan needs others.
     """
 
     quotas: tuple[Quota, ...] = ()
     declared_delay_s: float = 0.0
     cost_per_call: float = 0.0
     excluded: frozenset[Endpoint] = frozenset()
+    offers: Mapping[Endpoint, Offer[Any, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """What a key was cleared for by the exchanges, beside its plan: their delay and the calls they need."""
+
+    declared_delay_s: float
+    offers: Mapping[Endpoint, Offer[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +294,7 @@ class Vendor:
         history: bars, where it has them.
         errors: its error table, tried in order before the general meaning of HTTP statuses.
         plans: by name; the first is the default and is also called `free`.
+        entitlements: by name, where it sells them.
         key: None when it needs none.
         headers: sent with every request.
         token: a session token some endpoints need.
@@ -319,6 +317,7 @@ class Vendor:
     history: Offer[HistoryQuery, History] | None = None
     errors: tuple[ErrorRule, ...] = ()
     plans: Mapping[str, Plan] = field(default_factory=lambda: MappingProxyType({"free": Plan()}))
+    entitlements: Mapping[str, Entitlement] = field(default_factory=dict)
     key: Key | None = None
     headers: tuple[tuple[str, str], ...] = ()
     token: SessionToken | None = None
@@ -337,6 +336,17 @@ class Vendor:
     def offers(self) -> tuple[Offer[Any, Any], ...]:
         """Everything it is asked for."""
         return tuple(o for o in (self.quote, self.quotes, self.history) if o is not None)
+
+    @property
+    def read_calls(self) -> tuple[Offer[Any, Any], ...]:
+        """Every call whose recorded reply can be read: of any plan and entitlement, and those that are never sent."""
+        others = (*(p.offers for p in self.plans.values()), *(e.offers for e in self.entitlements.values()))
+        return (*self.offers, *(offer for offers in others for offer in offers.values()), *self.readable)
+
+    def offering(self, offers: Mapping[Endpoint, Offer[Any, Any]]) -> Vendor:
+        """The vendor as it is asked under a plan or an entitlement that needs other calls."""
+        quote, quotes = offers.get(Endpoint.QUOTE, self.quote), offers.get(Endpoint.QUOTES, self.quotes)
+        return replace(self, quote=quote, quotes=quotes, history=offers.get(Endpoint.HISTORY, self.history))
 
     @property
     def default_plan(self) -> Plan:

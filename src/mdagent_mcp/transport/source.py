@@ -19,9 +19,9 @@ from mdagent_mcp.domain.events import Emit, Fetched
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Quote
+from mdagent_mcp.domain.questions import Asked
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import (
-    Asked,
     Endpoint,
     HistoryQuery,
     Offer,
@@ -336,6 +336,9 @@ class _Asking:
 
             outcome = await self._source.call(call, request, read, self._count)
             if isinstance(outcome, Failure):
+                # A page may hold nothing of what was asked, such as the trades after the last regular bar.
+                if answers and outcome.kind is FailureKind.NO_DATA:
+                    break
                 return outcome
             answers.append(outcome.value)
             request = offer.next_page(query, replies[-1]) if offer.next_page is not None else None

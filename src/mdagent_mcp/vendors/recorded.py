@@ -74,7 +74,7 @@ def _read(vendor: Vendor, recorded: RecordedUrl, reply: Reply) -> RecordedReadin
         refuse_errors(vendor, reply)
         vendor.token.parse(reply)
         return RecordedReading(token=True)
-    for offer in (*vendor.offers, *vendor.readable):
+    for offer in vendor.read_calls:
         query = offer.recognise(recorded)
         if query is None:
             continue
