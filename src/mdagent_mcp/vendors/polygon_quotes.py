@@ -140,18 +140,19 @@ def _reading(
     query: QuoteQuery, items: Iterable[Json], read: _Reader, delay_s: float, received_at: datetime
 ) -> QuoteReading:
     """Every asked instrument with its quotes or its reason; without any asked, everything in the reply."""
-    wanted = {ticker_of(i): i for i in query.instruments}
+    wanted: dict[str | None, list[Instrument]] = {}
+    for instrument in query.instruments:
+        wanted.setdefault(ticker_of(instrument), []).append(instrument)
     found: dict[str, Outcome[tuple[Quote, ...]]] = {}
     for item in items:
         ticker = item.get("ticker").text(40)
         # Before the prefixes came, indices were named without one.
         if ":" not in ticker and item.optional_text("type") == "indices":
             ticker = f"I:{ticker}"
-        instrument = wanted.get(ticker) if wanted else instrument_of(ticker)
-        if instrument is None and wanted:
-            continue
-        key = ticker if instrument is None else instrument.symbol
-        found.setdefault(key, _outcome(instrument, item, read, delay_s, received_at))
+        for named_so in wanted.get(ticker, ()) if wanted else (instrument_of(ticker),):
+            key = ticker if named_so is None else named_so.symbol
+            if key not in found:
+                found[key] = _outcome(named_so, item, read, delay_s, received_at)
     missing = Failure(SOURCE, FailureKind.NO_DATA, "not in the reply")
     return found if not wanted else {i.symbol: found.get(i.symbol, missing) for i in query.instruments}
 
