@@ -77,7 +77,7 @@ def read_snapshot_or_unified(query: QuoteQuery, reply: Reply) -> QuoteReading:
         SourceError: as the two readers do.
     """
     root, delay_s = open_reply(reply.body)
-    if root.find("results") is None:
+    if root.find("ticker") is not None or root.find("tickers") is not None:
         return read_snapshot(query, reply)
     return _reading(query, rows_of(root), _unified, delay_s, reply.received_at)
 
