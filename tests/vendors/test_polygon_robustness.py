@@ -31,7 +31,7 @@ SPAN = (date(1, 1, 1), date(9999, 12, 31))
 MUTATIONS = 45
 """Of every recording; there are about fifty."""
 
-SCRAPS = (
+SCRAPS: tuple[Any, ...] = (
     *("", "NaN", "-1", "0", "1e999", "\ud800", "OK", "ERROR", "DELAYED", "indices", "O:X", "X:BTCUSD", "BOLT", "p"),
     *("2026-02-31", "0001-01-01", "9999-12-31", "https://evil.example/v2/aggs/ticker/ACME/range/1/day/1/2", "open"),
     *(None, True, False, 0, -1, 0.5, 1e308, -1e308, 10**400, 10**19 - 1, 10**16, 10**11, 4102444800000, 1, [], {}),

@@ -58,8 +58,6 @@ _SECOND: Final = timedelta(seconds=1)
 _EARLIEST: Final = date(1970, 1, 2)
 _LATEST: Final = date(2099, 12, 31)
 _FOREX_OPEN: Final = time(17)
-_FOREX_DAY_SHIFT: Final = timedelta(hours=7)
-"""A forex day begins at 17:00 New York."""
 _NEXT: Final = re.compile(rb'"next_url"\s*:\s*("(?:[^"\\]|\\.){1,2000}")')
 _PAGE_PATH: Final = re.compile(
     r"/v2/aggs/ticker/(?P<ticker>[^/]+)/range/(?P<size>\d+)/(?P<span>[a-z]+)/[0-9-]+/[0-9-]+"
@@ -159,7 +157,8 @@ def read_bars(query: HistoryQuery, reply: Reply) -> History:
     if counted is not None and counted != len(sent):
         raise malformed(f"the reply counts {counted:.0f} results and sends {len(sent)}")
     calendar = calendar_named(query.instrument.calendar)
-    rows = [_read_row(row, query, calendar) for row in sent]
+    bounds = _bounds(query)
+    rows = [_read_row(row, query, calendar, bounds) for row in sent]
     if rows and rows[0][0] > rows[-1][0]:
         rows.reverse()
     wanted = [row for row in rows if _is_wanted(row[0], query, calendar)]
@@ -209,7 +208,21 @@ def _begins_early(bars: tuple[Bar, ...], calendar: Calendar) -> bool:
     return any(s is not None and bar.start < s.open for s, bar in zip(sessions, bars, strict=True))
 
 
-def _read_row(row: Json, query: HistoryQuery, calendar: Calendar) -> tuple[datetime, Bar | None]:
+def _bounds(query: HistoryQuery) -> tuple[datetime, datetime] | None:
+    """Between which times a row must be stamped, the second one not included; None where the range is not told."""
+    if isinstance(query, AskedQuery) and not query.bounded:
+        return None
+    if query.interval.is_intraday:
+        first, after = asked_span(query)
+        return first - query.interval.length + _SECOND, after
+    earliest = max(first_day_of(query.interval, query.first), _EARLIEST)
+    latest = min(last_day_of(query.interval, query.last), _LATEST)
+    return datetime.combine(earliest, time(0), UTC), datetime.combine(latest + _DAY, time(0), UTC)
+
+
+def _read_row(
+    row: Json, query: HistoryQuery, calendar: Calendar, bounds: tuple[datetime, datetime] | None
+) -> tuple[datetime, Bar | None]:
     ticker = row.find("T")
     if ticker is not None:
         named(ticker, query.instrument)
@@ -217,8 +230,8 @@ def _read_row(row: Json, query: HistoryQuery, calendar: Calendar) -> tuple[datet
     if at is None:
         raise malformed(f"{row.path}.t is missing")
     start = _start_of(at, query, calendar)
-    if not (isinstance(query, AskedQuery) and not query.bounded):
-        _refuse_outside(row, at, start, query)
+    if bounds is not None and not bounds[0] <= start < bounds[1]:
+        raise malformed(f"{row.path} of {at:%Y-%m-%d %H:%M} lies outside the range asked")
     opened, high, low, close, volume = (row.optional_number(name) for name in ("o", "h", "l", "c", "v"))
     if volume is not None and volume < 0:
         raise malformed(f"{row.path}.v is negative")
@@ -242,26 +255,14 @@ def _start_of(at: datetime, query: HistoryQuery, calendar: Calendar) -> datetime
     return datetime.combine(day, time(0), UTC)
 
 
-def _refuse_outside(row: Json, at: datetime, start: datetime, query: HistoryQuery) -> None:
-    if query.interval.is_intraday:
-        first, after = asked_span(query)
-        outside = not first - query.interval.length < at < after
-    else:
-        earliest, latest = first_day_of(query.interval, query.first), last_day_of(query.interval, query.last)
-        outside = not earliest <= start.date() <= latest
-    if outside:
-        raise malformed(f"{row.path} of {at:%Y-%m-%d %H:%M} lies outside the range asked")
-
-
 def _is_wanted(start: datetime, query: HistoryQuery, calendar: Calendar) -> bool:
     if not query.interval.is_intraday:
         if last_day_of(query.interval, start.date()) < query.first or start.date() > query.last:
             return False
         return calendar.name != "24/5" or query.interval is not Interval.DAY_1 or calendar.is_session(start.date())
-    shift = _FOREX_DAY_SHIFT if calendar.name == "24/5" else timedelta(0)
-    if not query.first <= (start.astimezone(calendar.zone) + shift).date() <= query.last:
-        return False
-    return query.extended_hours or _is_regular(start, query.interval, calendar)
+    if query.extended_hours or calendar.always_open:
+        return True
+    return _is_regular(start, query.interval, calendar)
 
 
 def _is_regular(start: datetime, interval: Interval, calendar: Calendar) -> bool:
