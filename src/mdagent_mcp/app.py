@@ -71,8 +71,8 @@ async def open_app(
             client = _client(vendor, settings, clock, open_transport)
             chosen = settings.source(vendor.id)
             options = _source_options(vendor, chosen, settings)
-            offering = _offering(vendor, chosen)
-            sources[vendor.id] = Source(offering, options, client, clock=clock, emit=bus.emit, rng=chance)
+            asked = asked_vendor(vendor, chosen)
+            sources[vendor.id] = Source(asked, options, client, clock=clock, emit=bus.emit, rng=chance)
             stack.push_async_callback(sources[vendor.id].aclose)
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
@@ -97,7 +97,7 @@ def _client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport
     return VendorClient(vendor, host_sets(vendor, chosen.urls), key, clock, web)
 
 
-def _offering(vendor: Vendor, chosen: SourceSettings) -> Vendor:
+def asked_vendor(vendor: Vendor, chosen: SourceSettings) -> Vendor:
     """The vendor with the calls that the key's plan and entitlement need."""
     entitlement = vendor.entitlements.get(chosen.entitlement or "")
     under_plan = vendor.offering(_plan(vendor.plans, chosen.plan).offers)
