@@ -15,7 +15,7 @@ from mdagent_mcp.domain.prices import Adjustment, Interval
 from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
 from mdagent_mcp.testing import ManualClock
 from story.simulated_world import turning
-from transport.invented_vendor import Web
+from transport.invented_vendor import Handler, Web
 
 NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
 FIFTY = tuple(f"A{chr(65 + n // 26)}{chr(65 + n % 26)}" for n in range(50))
@@ -28,14 +28,14 @@ def empty(_request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, content=b'{"status":"OK","results":[]}')
 
 
-async def sent(environ: Mapping[str, str], source: str, *symbols: str) -> list[httpx.Request]:
+async def sent(environ: Mapping[str, str], source: str, *symbols: str, web: Handler = empty) -> list[httpx.Request]:
     """What one source is asked for prices."""
-    web, clock = Web(empty), ManualClock(NOON)
+    answering, clock = Web(web), ManualClock(NOON)
     settings = load(environ).settings
-    async with open_app(settings, clock=clock, data_dir=None, open_transport=lambda _: web) as app:
+    async with open_app(settings, clock=clock, data_dir=None, open_transport=lambda _: answering) as app:
         question = QuoteQuestion(tuple(map(parse_symbol, symbols)), sources=(source,))
         await turning(clock, lambda: app.quotes(question))
-    return web.requests
+    return answering.requests
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,21 @@ async def test_polygon_is_asked_what_its_plan_includes(plan: str | None, one: st
     (request,) = await sent(environ, "polygon", *FIFTY)
     assert request.url.path == many
     assert "k3y" not in str(request.url)
+
+
+async def test_polygons_old_host_is_asked_when_the_new_one_cannot_be_reached() -> None:
+    """With the same key in the same place."""
+
+    def only_old(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "api.massive.com":
+            raise httpx.ConnectError("no route")
+        return empty(request)
+
+    requests = await sent({"POLYGON_API_KEY": "k3y"}, "polygon", "AAPL", web=only_old)
+    assert {(r.url.host, r.headers["Authorization"]) for r in requests} == {
+        ("api.massive.com", "Bearer k3y"),
+        ("api.polygon.io", "Bearer k3y"),
+    }
 
 
 async def test_a_free_key_asks_for_no_day_before_it_is_over() -> None:

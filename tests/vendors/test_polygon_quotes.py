@@ -257,6 +257,25 @@ def test_the_price_of_late_hours_is_not_the_close() -> None:
     assert told(post, closed) == [("post", 124.9, "08-20T21:00:00"), ("closed", 124.41, "08-20T20:00:00")]
 
 
+def test_a_price_as_old_as_the_snapshot_that_is_the_close_is_no_late_trade() -> None:
+    """Nobody traded since, so there is only the close."""
+    session = {"open": 123.4, "high": 125.02, "low": 122.88, "close": 124.41, "previous_close": 123.4, "price": 124.41}
+    told_late = {"session": session, "market_status": "late_trading", "last_updated": stamp("2026-08-20T21:00:00")}
+    (quote,) = unified("ACME", "2026-08-20T21:00:02", last_trade=None, **told_late)
+    assert told(quote) == [("closed", 124.41, "08-20T20:00:00")]
+
+
+def test_a_delayed_item_has_no_official_close_because_the_market_is_over() -> None:
+    """The market's state is of now, its prices are of a quarter of an hour ago."""
+    trade = {"price": 124.7, "timeframe": "DELAYED", "last_updated": stamp("2026-08-20T19:50:00")}
+    late = {"last_trade": trade, "market_status": "late_trading", "last_updated": stamp("2026-08-20T19:50:00")}
+    (quote,) = unified("ACME", "2026-08-20T20:05:00", **late)
+    assert told(quote) == [("regular", 124.7, "08-20T19:50:00")]
+    late["last_trade"] = trade | {"timeframe": "REAL-TIME"}
+    (quote,) = unified("ACME", "2026-08-20T20:05:00", **late)
+    assert told(quote) == [("closed", 124.41, "08-20T20:00:00")]
+
+
 def test_a_closed_market_has_its_official_close() -> None:
     """However old the last trade is."""
     (quote,) = unified("ACME", "2026-08-21T01:00:00", market_status="closed")

@@ -1,6 +1,6 @@
 """From a snapshot's figures to quotes: which session a price belongs to, and what is the official close.
 
-The rule of this module: a price is placed by the time of its own trade, never by the time the snapshot was updated.
+The rule of this module: a price is placed by the time of its own trade or bar where the reply has one.
 The day's last price is an official close only when the session was over for the feed too, which may be delayed.
 """
 
@@ -188,7 +188,11 @@ def _share(instrument: Instrument, told: Snapshot, calendar: Calendar, received_
     quotes = [] if official is None else [official]
     if told.live is not None:
         live = _live(instrument, told, told.live, day, received_at)
-        same = official is not None and live.session not in {Session.PRE, Session.POST}
+        same = official is not None and (
+            live.session not in {Session.PRE, Session.POST}
+            # A price that is only as old as the snapshot may be that very close.
+            or (live.event_time_resolution_s > 1 and live.price == official.price)
+        )
         quotes = quotes if same else [live, *quotes]
     elif official is None and told.close is not None:
         untimed = _untimed(told, calendar, received_at)
