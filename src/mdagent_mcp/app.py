@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -59,8 +60,10 @@ async def open_app(
     chance = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, nothing secret
     bus = EventBus()
     async with AsyncExitStack() as stack:
+        clients = {vendor.id: vendor_client(vendor, settings, clock, open_transport) for vendor in VENDORS}
         if open_transport is None:
-            await anyio.to_thread.run_sync(preload)
+            imitating = any(client.imitates_browser for client in clients.values())
+            await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
         memory = await stack.enter_async_context(open_memory(path, clock, _memory_options(settings)))
         counters = AnswerCounters()
@@ -68,11 +71,10 @@ async def open_app(
         bus.listen(counters)
         sources: dict[str, Source] = {}
         for vendor in VENDORS:
-            client = _client(vendor, settings, clock, open_transport)
             chosen = settings.source(vendor.id)
             options = _source_options(vendor, chosen, settings)
             asked = asked_vendor(vendor, chosen)
-            sources[vendor.id] = Source(asked, options, client, clock=clock, emit=bus.emit, rng=chance)
+            sources[vendor.id] = Source(asked, options, clients[vendor.id], clock=clock, emit=bus.emit, rng=chance)
             stack.push_async_callback(sources[vendor.id].aclose)
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
@@ -91,7 +93,15 @@ async def open_app(
         yield Engine(parts, reporting)
 
 
-def _client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport | None) -> VendorClient:
+def vendor_client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport | None = None) -> VendorClient:
+    """The client of one vendor, as the settings have it; nothing is opened yet.
+
+    Args:
+        vendor: whose.
+        settings: validated.
+        clock: time.
+        web: makes the transport; None for the real one.
+    """
     chosen = settings.source(vendor.id)
     key = chosen.api_key.get_secret_value() if chosen.api_key is not None else None
     return VendorClient(vendor, host_sets(vendor, chosen.urls), key, clock, web)

@@ -10,6 +10,7 @@ from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.status import BudgetView, SourceState, SourceStatus
 from mdagent_mcp.domain.vendor import Key
 from mdagent_mcp.memory.store import Memory
+from mdagent_mcp.transport.browser import INSTALL
 from mdagent_mcp.transport.source import Source
 
 _LISTED_FOR: Final = parse_symbol("AAPL")
@@ -77,13 +78,19 @@ def _reason(source: Source, state: SourceState) -> str:
         SourceState.LIVE: "answers, or was not asked yet",
         SourceState.DEGRADED: "failed recently and is being tried with few calls",
         SourceState.OPEN: "failed repeatedly and is being rested",
-        SourceState.THROTTLED: "asked us to slow down",
+        SourceState.THROTTLED: f"asked us to slow down{_as_browser(source)}",
         SourceState.EXHAUSTED: "its quota is spent",
         SourceState.NO_KEY: _missing_key(key) if key is not None else "",
         SourceState.DISABLED: "disabled in the settings",
         SourceState.RETIRED: source.vendor.retirement.reason if source.vendor.retirement is not None else "",
     }
     return reasons[state]
+
+
+def _as_browser(source: Source) -> str:
+    """What helps against a vendor that turns programs away."""
+    helps = source.vendor.impersonates_browser and not source.client.imitates_browser
+    return f"; it turns programs away: {INSTALL} makes us speak like a browser" if helps else ""
 
 
 def _missing_key(key: Key) -> str:

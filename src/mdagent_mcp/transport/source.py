@@ -8,10 +8,11 @@ strategy around it.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import anyio
 
@@ -21,6 +22,7 @@ from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome,
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Quote
 from mdagent_mcp.domain.questions import Asked
+from mdagent_mcp.domain.refusals import refuse_errors, rest_s
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import (
     Endpoint,
@@ -32,12 +34,12 @@ from mdagent_mcp.domain.vendor import (
     Reply,
     Request,
     Vendor,
-    refuse_errors,
 )
 from mdagent_mcp.resilience.backoff import BackoffOptions, BudgetOptions
 from mdagent_mcp.transport.breaking import Breaking
 from mdagent_mcp.transport.entitlement import Entitlements
 from mdagent_mcp.transport.http import VendorClient
+from mdagent_mcp.transport.outcomes import QuoteOutcomes, is_unknown, joined, of_symbol
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Strategy, run_pipeline
 from mdagent_mcp.transport.redaction import Redactor
 from mdagent_mcp.transport.strategies import Limiting, Retrying, TimeLimiting
@@ -45,12 +47,9 @@ from mdagent_mcp.transport.tokens import TokenKeeper, is_refusal
 
 BATCH_FROM: Final = 3
 """Symbols from which a batch call is worth more than single ones, which carry more fields."""
-CONCURRENT_CALLS: Final = 8
 REMEMBERED_FORMS: Final = 4096
 MOST_PAGES: Final = 20
 """Pages of one series that are followed; what lies beyond is missing bars to the consensus."""
-
-QuoteOutcomes = Mapping[str, Outcome[tuple[Quote, ...]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +103,8 @@ class Source:
             TimeLimiting(vendor.id, clock, options.timeout_s),
         )
         self._entitlements = Entitlements(options.excluded)
-        self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, client.send)
+        self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, self._send_for_token)
+        self._slots = anyio.CapacityLimiter(vendor.concurrency)
         self._forms: dict[tuple[Endpoint, str], int] = {}
 
     @property
@@ -181,7 +181,7 @@ class Source:
             size = self._batch_size(batch, together)
             chunks = (together[i : i + size] for i in range(0, len(together), size))
             work += (partial(asking.quote_batch, batch, chunk, answers) for chunk in chunks)
-        await _each(lambda task: task(), work)
+        await _each(lambda task: task(), work, self._slots)
         return Asked(answers, asking.calls)
 
     def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]) -> int:
@@ -196,7 +196,8 @@ class Source:
         if self.vendor.history is None:
             return Asked(Failure(self.vendor.id, FailureKind.UNSUPPORTED, "offers no history"), 0)
         asking = _Asking(self, self._clock.monotonic() + budget_s)
-        outcome: Outcome[History] = await asking.first_known(self.vendor.history, query, query.instrument)
+        async with self._slots:
+            outcome: Outcome[History] = await asking.first_known(self.vendor.history, query, query.instrument)
         return Asked(outcome, asking.calls)
 
     async def aclose(self) -> None:
@@ -207,6 +208,8 @@ class Source:
         self, call: Call, request: Request, read: Callable[[Any], AnswerT], count: Callable[[], None]
     ) -> Outcome[AnswerT]:
         """One call through the pipeline: send, refuse errors, parse. A token is placed where one is needed."""
+        if self._clock.monotonic() >= call.ends_at:
+            return Failure(self.vendor.id, FailureKind.TIMEOUT, "no time was left to ask")
 
         async def exchange() -> Outcome[AnswerT]:
             count()
@@ -229,7 +232,7 @@ class Source:
         for _ in range(2):
             token = await self._tokens.token()
             if isinstance(token, Failure):
-                return token
+                return self._rested(token)
             outcome = await self._send(self._tokens.placed(request, token.value), read)
             if not isinstance(outcome, Failure) or not is_refusal(outcome):
                 return outcome
@@ -242,7 +245,17 @@ class Source:
             refuse_errors(self.vendor, reply)
             return Answered(read(reply))
         except SourceError as error:
-            return error.as_failure(self.vendor.id)
+            self.client.forget(request)
+            return self._rested(error.as_failure(self.vendor.id))
+
+    async def _send_for_token(self, request: Request) -> Reply:
+        self.limiter.charge()
+        return await self.client.send(request)
+
+    def _rested(self, failure: Failure) -> Failure:
+        """The failure with the rest that it asks for."""
+        wait = rest_s(self.vendor, failure.kind, failure.retry_after_s, self._clock.now())
+        return replace(failure, retry_after_s=wait)
 
     def _clean(self, outcome: Outcome[AnswerT]) -> Outcome[AnswerT]:
         if not isinstance(outcome, Failure):
@@ -283,7 +296,7 @@ class _Asking:
     async def quote_one(self, instrument: Instrument, answers: dict[str, Outcome[tuple[Quote, ...]]]) -> None:
         query = QuoteQuery((instrument,), self._source._clock.now())  # noqa: SLF001 - one class in two parts
         outcome = await self.first_known(self._source.vendor.quote, query, instrument)
-        answers[instrument.symbol] = _of_symbol(self._source.vendor.id, outcome, instrument.symbol)
+        answers[instrument.symbol] = of_symbol(self._source.vendor.id, outcome, instrument.symbol)
 
     async def quote_batch(
         self,
@@ -293,7 +306,7 @@ class _Asking:
     ) -> None:
         outcome = await self._batch(offer, instruments)
         for instrument in instruments:
-            answers[instrument.symbol] = _of_symbol(self._source.vendor.id, outcome, instrument.symbol)
+            answers[instrument.symbol] = of_symbol(self._source.vendor.id, outcome, instrument.symbol)
 
     async def _batch(
         self, offer: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]
@@ -312,7 +325,7 @@ class _Asking:
         outcome: Outcome[AnswerT] = Failure(self._source.vendor.id, FailureKind.UNSUPPORTED, "nothing to send")
         for index in order:
             outcome = await self._all_pages(offer, query, call, requests[index])
-            if not _is_unknown(outcome, instrument.symbol):
+            if not is_unknown(outcome, instrument.symbol):
                 self._source.form_worked(offer.endpoint, instrument.symbol, index)
                 return outcome
         return outcome
@@ -336,49 +349,19 @@ class _Asking:
                 return outcome
             answers.append(outcome.value)
             request = offer.next_page(query, replies[-1]) if offer.next_page is not None else None
-        return Answered(_joined(answers))
+        return Answered(joined(answers))
 
     def _count(self) -> None:
         self.calls += 1
 
 
-def _joined(pages: list[AnswerT]) -> AnswerT:
-    """Pages of one series as one, oldest first; anything else has one page."""
-    first = pages[0]
-    histories = [page for page in pages if isinstance(page, History)]
-    if not isinstance(first, History) or len(histories) == 1:
-        return first
-    joined = replace(
-        first,
-        bars=tuple(sorted((bar for page in histories for bar in page.bars), key=lambda bar: bar.start)),
-        null_rows=tuple(row for page in histories for row in page.null_rows),
-        dividends=tuple(dict.fromkeys(d for page in histories for d in page.dividends)),
-        splits=tuple(dict.fromkeys(s for page in histories for s in page.splits)),
-        partial_last_bar=any(page.partial_last_bar for page in histories),
-        notes=tuple(dict.fromkeys(note for page in histories for note in page.notes)),
-    )
-    return cast("AnswerT", joined)
-
-
-def _is_unknown(outcome: Outcome[Any], symbol: str) -> bool:
-    found = outcome if isinstance(outcome, Failure) else outcome.value
-    if isinstance(found, Mapping):
-        found = found.get(symbol)
-    return isinstance(found, Failure) and found.kind is FailureKind.UNKNOWN_SYMBOL
-
-
-def _of_symbol(source: str, outcome: Outcome[QuoteReading], symbol: str) -> Outcome[tuple[Quote, ...]]:
-    if isinstance(outcome, Failure):
-        return outcome
-    return outcome.value.get(symbol) or Failure(source, FailureKind.NO_DATA, "not in the reply")
-
-
-async def _each(work: Callable[[Any], Awaitable[None]], items: Sequence[Any]) -> None:
-    """Do the work for every item, a few at a time."""
-    limiter = anyio.CapacityLimiter(CONCURRENT_CALLS)
+async def _each(
+    work: Callable[[Any], Awaitable[None]], items: Sequence[Any], slots: AbstractAsyncContextManager[None]
+) -> None:
+    """Do the work for every item, as many at a time as there are slots."""
 
     async def limited(item: Any) -> None:
-        async with limiter:
+        async with slots:
             await work(item)
 
     async with anyio.create_task_group() as tasks:

@@ -90,6 +90,10 @@ class Limiting:
             self._heed(outcome)
         return outcome
 
+    def charge(self) -> None:
+        """Count a request that a call brings along; what the quotas have no room for is counted no more."""
+        self._log, _ = admit(self._log, self.quotas, self._clock.monotonic())
+
     def wait_s(self) -> float:
         """How long a call would have to wait now, seconds."""
         wait = peek(self._log, self.quotas, self._clock.monotonic()).wait_s
