@@ -45,6 +45,7 @@ from mdagent_mcp.sandbox.polygon_tickers import (
     seen_with,
     ticker_of,
     told,
+    told_bare,
     unauthorized,
     zone_of,
 )
@@ -102,10 +103,9 @@ class _Page:
         """What the page says beside its head."""
         asked = self._request.path_params
         first = _from_local(first, asked["from"], self._security)
-        last = _from_local(last, asked["to"], self._security)
+        last = min(_from_local(last, asked["to"], self._security), self._view.now + _DAY)
         if "-" in asked["to"]:
             last += _DAY - _MILLISECOND
-        last = min(last, self._view.now + _DAY)
         windows = Windows.around(self._security, int(asked["multiplier"]), asked["timespan"], first)
         span = (windows.begin, windows.end_of(last))
         base = base_bars(self._view, windows, span, adjusted=adjusted, newest_first=self._newest_first)
@@ -275,7 +275,7 @@ def open_close(view: VendorView, request: Request) -> Response:
     bar = None if security is None else day_bar(seen, security, day, adjusted=adjusted)
     if security is None or bar is None or asset_class(security) not in ("stocks", "indices"):
         return not_found(view, request, "Data not found.")
-    return told(view, request, _summary(seen, security, day, bar))
+    return told_bare(view, request, _summary(seen, security, day, bar))
 
 
 def _summary(view: VendorView, security: Security, day: date, bar: Bar) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from mdagent_mcp.sandbox.polygon_tickers import (
     seen_with,
     ticker_of,
     told,
+    told_bare,
     unauthorized,
 )
 from mdagent_mcp.sandbox.universe import Security, securities
@@ -41,7 +42,6 @@ _MINUTE: Final = timedelta(minutes=1)
 _NOTHING: Final = {"c": 0, "h": 0, "l": 0, "o": 0, "v": 0, "vw": 0}
 _MARKETS: Final = {"stocks": "stocks", "crypto": "crypto", "forex": "fx"}
 _NO_TICKER: Final = "Ticker not found."
-_BOOK_TICK: Final = 100
 
 
 def one_snapshot(view: VendorView, request: Request) -> Response:
@@ -66,7 +66,7 @@ def many_snapshots(view: VendorView, request: Request) -> Response:
     tickers = listed.split(",") if listed else [ticker_of(security) for security in securities().values()]
     found = (find(seen, ticker) for ticker in tickers)
     rows = [snapshot_of(seen, s, plan) for s in found if s is not None and asset_class(s) == market]
-    return told(view, request, {"status": plan.status, "count": len(rows), "tickers": rows})
+    return told_bare(view, request, {"status": plan.status, "count": len(rows), "tickers": rows})
 
 
 def _is_refused(plan: PolygonPlan, market: str | None) -> bool:
@@ -86,7 +86,7 @@ def snapshot_of(view: VendorView, security: Security, plan: PolygonPlan) -> dict
         "ticker": ticker_of(security),
         "todaysChange": round(change, 6),
         "todaysChangePerc": round(100 * change / base, 6),
-        "day": _NOTHING if today is None else _numbers(view, security, today),
+        "day": _NOTHING if today is None else _running(view, security, today),
         "prevDay": _NOTHING if previous is None else _numbers(view, security, previous),
         "min": _minute(view, security, seen),
     }
@@ -178,7 +178,13 @@ def _numbers(view: VendorView, security: Security, bar: Bar) -> dict[str, Any]:
     prices = {"o": bar.open, "h": bar.high, "l": bar.low, "c": bar.close, "v": volume_of(view, security, bar)}
     if asset_class(security) != "stocks":
         return prices | {"vw": 0}
-    return prices | {"vw": average_of(bar), "dv": f"{prices['v']:.1f}"}
+    return prices | {"vw": average_of(bar)}
+
+
+def _running(view: VendorView, security: Security, bar: Bar) -> dict[str, Any]:
+    """The day shown: of stocks with its volume as a decimal besides."""
+    numbers = _numbers(view, security, bar)
+    return numbers | {"dv": f"{numbers['v']:.1f}"} if asset_class(security) == "stocks" else numbers
 
 
 def precise(view: VendorView, security: Security, instant: datetime) -> int:

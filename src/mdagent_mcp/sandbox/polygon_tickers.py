@@ -157,10 +157,20 @@ def nanoseconds(instant: datetime) -> int:
 
 
 def told(view: VendorView, request: Request, payload: Mapping[str, Any], status: int = 200) -> Response:
-    """A reply with its request id."""
+    """A reply with its request id, in its head and in its body."""
+    named = request_id(view, request)
+    return json_reply({**payload, "request_id": named}, status, headers={"X-Request-Id": named})
+
+
+def told_bare(view: VendorView, request: Request, payload: Mapping[str, Any]) -> Response:
+    """A reply that tells its request id in its head alone."""
+    return json_reply(payload, headers={"X-Request-Id": request_id(view, request)})
+
+
+def request_id(view: VendorView, request: Request) -> str:
+    """The id of a call."""
     drawn = (view.noise.number("polygon", request.url.path, view.now, half) for half in (1, 2))
-    request_id = "".join(f"{number:016x}" for number in drawn)
-    return json_reply({**payload, "request_id": request_id}, status, headers={"X-Request-Id": request_id})
+    return "".join(f"{number:016x}" for number in drawn)
 
 
 def unauthorized(view: VendorView, request: Request, text: str) -> Response:

@@ -34,11 +34,11 @@ from mdagent_mcp.sandbox.polygon_tickers import (
     seen_with,
     ticker_of,
     told,
+    told_bare,
     unauthorized,
 )
 from mdagent_mcp.sandbox.universe import Security, securities
 from mdagent_mcp.sandbox.venues import VendorView
-from mdagent_mcp.sandbox.wire import json_reply
 
 _USUAL_LIMIT: Final = 10
 _MOST: Final = 250
@@ -166,4 +166,4 @@ def market_status(view: VendorView, request: Request) -> Response:
         "market": stocks,
         "serverTime": view.now.astimezone(NEW_YORK).isoformat(timespec="seconds"),
     }
-    return json_reply(body, headers={"X-Request-Id": told(view, request, {}).headers["X-Request-Id"]})
+    return told_bare(view, request, body)

@@ -38,6 +38,8 @@ _COLUMNS: Final = (
 )
 _FREQUENCY: Final = re.compile(r"(?P<count>[0-9]{1,4})(?P<unit>min|hour)", re.IGNORECASE)
 _MOST_ROWS: Final = 10_000
+_LONGEST_INTRADAY: Final = timedelta(days=366)
+"""A call gives a year of minutes, whatever it asks."""
 _OWN_SHARE: Final = 0.02
 
 
@@ -210,7 +212,8 @@ def intraday_prices(view: VendorView, request: Request) -> Response:
         return refused(400, "Error: startDate and endDate must be formatted as YYYY-MM-DD")
     bars: list[Bar] = []
     day = min(last, today)
-    while day >= max(first, FIRST_DAY) and len(bars) < _MOST_ROWS:
+    first = max(first, FIRST_DAY, today - _LONGEST_INTRADAY)
+    while day >= first and len(bars) < _MOST_ROWS:
         bars[:0] = view.intraday_bars(security, day, length_s)
         day -= _DAY
     wanted = _wanted(query, ("open", "high", "low", "close", "volume"), usual=("open", "high", "low", "close"))
