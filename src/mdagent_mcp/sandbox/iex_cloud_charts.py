@@ -85,6 +85,8 @@ def day_of_minutes(view: VendorView, security: Security, text: str, query: Mappi
         day = None
     if day is None:
         return None
+    if day < FIRST_DAY:
+        return []
     if query.get("chartByDay", "").lower() == "true":
         return _days(view, security, day - 7 * _DAY, day, only=day)
     return _thinned(_minutes(view, security, day, with_tape=True), query)
