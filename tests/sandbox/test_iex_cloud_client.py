@@ -1,4 +1,4 @@
-"""A client of IEX Cloud that outlived it, pointed at the sandbox, reads value for value what our connector reads there."""
+"""A client that outlived IEX Cloud, pointed at the sandbox, reads value for value what our connector reads there."""
 
 from __future__ import annotations
 
@@ -158,8 +158,8 @@ def test_minutes_with_their_nulls(client: Theirs, ours: OwnReader) -> None:
     for row in rows:
         local = datetime.fromisoformat(f"{row['date']}T{row['minute']}").replace(tzinfo=NEW_YORK)
         start = local.astimezone(UTC)
-        prices = tuple(row[name] for name in ("open", "high", "low", "close"))
-        told[start] = None if None in prices else Bar(start, *prices, row["volume"])
+        opened, high, low, close = (row[name] for name in ("open", "high", "low", "close"))
+        told[start] = None if close is None else Bar(start, opened, high, low, close, row["volume"])
     read = ours.history("KO", Interval.MIN_1, day, day, Adjustment.NONE)
     assert [bar for bar in told.values() if bar is not None] == list(read.bars)
     assert [start for start, bar in told.items() if bar is None] == list(read.null_rows) != []

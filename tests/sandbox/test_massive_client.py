@@ -1,4 +1,4 @@
-"""Massive's own client (Polygon's until 2025), pointed at the sandbox, reads value for value what our connector reads."""
+"""Massive's own client (once Polygon's), pointed at the sandbox, reads value for value what our connector reads."""
 
 from __future__ import annotations
 
@@ -138,15 +138,17 @@ def test_crypto_forex_and_indices(client: Any, ours: OwnReader) -> None:
     assert index == list(ours.history("^GSPC", Interval.DAY_1, first, last).bars)
 
 
-def test_pages_of_a_long_series(client: Any, ours: OwnReader, shared: Sandbox) -> None:
+def test_pages_of_a_long_series(client: Any, ours: OwnReader, shared: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both follow the link by path and query, on their own host with their own key."""
-    first = date(2026, 8, 24)
+    monkeypatch.setattr("mdagent_mcp.vendors.polygon_calls.PAGE", 1_000)
+    first, last = date(2026, 11, 18), date(2026, 11, 20)
     before = sum(shared.calls_by_path["polygon"].values())
-    told = bars_of(list(client.list_aggs("KO", 1, "hour", str(first), str(LAST), limit=50_000)))
+    told = bars_of(list(client.list_aggs("KO", 1, "hour", str(first), str(last), limit=1_000)))
     between = sum(shared.calls_by_path["polygon"].values())
-    read = ours.history("KO", Interval.HOUR_1, first, LAST, extended=True)
+    read = ours.history("KO", Interval.HOUR_1, first, last, extended=True)
     assert told == list(read.bars)
-    assert (between - before, sum(shared.calls_by_path["polygon"].values()) - between) == (2, 2)
+    assert len(told) == 3 * 16
+    assert (between - before, sum(shared.calls_by_path["polygon"].values()) - between) == (3, 3)
 
 
 def figures(quote: Quote) -> dict[str, Any]:
@@ -289,7 +291,9 @@ def test_fifty_symbols_are_one_call(shared: Sandbox, key: str, vendor: Vendor, p
 
 def days(symbol: str, first: date, last: date) -> HistoryQuery:
     """A question about days adjusted for splits."""
-    return HistoryQuery(parse_symbol(symbol), Interval.DAY_1, first, last, Adjustment.SPLITS, False, OPEN)
+    return HistoryQuery(
+        parse_symbol(symbol), Interval.DAY_1, first, last, Adjustment.SPLITS, extended_hours=False, now=OPEN
+    )
 
 
 def test_refusals(shared: Sandbox) -> None:

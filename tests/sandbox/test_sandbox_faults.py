@@ -215,6 +215,29 @@ async def test_unit_multiplies_every_price(vendor: str) -> None:
     assert wrong == pytest.approx(100 * right)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/polygon/v2/aggs/grouped/locale/us/market/stocks/2026-11-23?apiKey=advanced",
+        "/polygon/v2/snapshot/locale/us/markets/stocks/tickers?apiKey=advanced",
+        "/tiingo/iex?token=k",
+    ],
+)
+async def test_a_fault_of_one_symbol_hits_it_in_an_answer_about_the_whole_market(path: str) -> None:
+    """The others are as they were."""
+    async with sandbox_at(OPEN) as loopback:
+        right = await loopback.json(path)
+        loopback.sandbox.set_faults("all=missing,symbols=AAPL")
+        wrong = await loopback.json(path)
+
+    def named(body: Any) -> list[str]:
+        rows = body if isinstance(body, list) else body.get("results", body.get("tickers"))
+        return [row.get("T") or row["ticker"] for row in rows]
+
+    assert "AAPL" in named(right)
+    assert named(wrong) == [name for name in named(right) if name != "AAPL"]
+
+
 @vendors
 async def test_wrong_symbol_tells_about_another_company(vendor: str) -> None:
     """MSFT's price; named MSFT where the vendor names it, or AAPL when the fault lies."""

@@ -1,4 +1,4 @@
-"""A Tiingo client that we did not write, pointed at the sandbox, reads value for value what our connector reads there."""
+"""A Tiingo client not written by us, pointed at the sandbox, reads value for value what our connector reads there."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def client_of(sandbox: Sandbox, key: str) -> Any:
 
 def start_of(row: dict[str, Any]) -> datetime:
     """A row's date as an instant."""
-    return datetime.fromisoformat(row["date"].replace("Z", "+00:00")).astimezone(UTC)
+    return datetime.fromisoformat(row["date"]).astimezone(UTC)
 
 
 def bars_of(rows: list[dict[str, Any]], names: tuple[str, ...]) -> list[Bar]:
@@ -89,8 +89,8 @@ def test_days_adjusted_for_splits_alone(client: Any, ours: OwnReader, shared: Sa
     told = []
     for number, row in enumerate(rows):
         factor = prod(later["splitFactor"] for later in rows[number + 1 :])
-        prices = (row[name] / factor for name in ("open", "high", "low", "close"))
-        told.append(Bar(start_of(row), *prices, row["volume"] * factor))
+        opened, high, low, close = (row[name] / factor for name in RAW[:4])
+        told.append(Bar(start_of(row), opened, high, low, close, row["volume"] * factor))
     read = ours.history("NVDA", Interval.DAY_1, FIRST, LAST)
     assert told == list(read.bars)
     truth = shared.market.daily_bars("NVDA", FIRST, LAST, until=OPEN)
@@ -206,7 +206,9 @@ def test_fifty_symbols_are_one_call(ours: OwnReader, shared: Sandbox, count: int
 
 def days(symbol: str, first: date, last: date) -> HistoryQuery:
     """A question about days adjusted for splits."""
-    return HistoryQuery(parse_symbol(symbol), Interval.DAY_1, first, last, Adjustment.SPLITS, False, OPEN)
+    return HistoryQuery(
+        parse_symbol(symbol), Interval.DAY_1, first, last, Adjustment.SPLITS, extended_hours=False, now=OPEN
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from sandbox.loopback import CLOSED, OPEN, POST, PRE, SEED, Loopback, in_process
 DAILY = "/tiingo/tiingo/daily"
 
 
-async def top(loopback: Loopback, ticker: str = "KO", token: str = "k") -> dict[str, Any]:
+async def top(loopback: Loopback, ticker: str = "KO", plan: str = "k") -> dict[str, Any]:
     """The one row of a ticker."""
-    rows: list[dict[str, Any]] = await loopback.json(f"/tiingo/iex/{ticker}?token={token}")
+    rows: list[dict[str, Any]] = await loopback.json(f"/tiingo/iex/{ticker}?token={plan}")
     assert len(rows) == 1
     return rows[0]
 
@@ -40,7 +40,7 @@ async def test_without_an_agreement_the_price_is_a_reference_and_the_book_is_nul
 async def test_with_an_agreement_the_book_is_that_of_iex_alone() -> None:
     """Trade and book are shown; the book is far wider than the market's."""
     async with in_process_at(OPEN) as loopback:
-        row = await top(loopback, token="licensed-1")
+        row = await top(loopback, plan="licensed-1")
         truth = loopback.truth("tiingo", "KO")
     assert (row["last"], row["tngoLast"]) == (truth.price, truth.price)
     assert row["bidPrice"] <= truth.bid < truth.ask < row["askPrice"]

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mdagent_mcp.sandbox.call_windows import windows_of
-from mdagent_mcp.sandbox.polygon_aggregates import aggregates, grouped, open_close, previous_day
+from mdagent_mcp.sandbox.polygon_aggregates import aggregates, grouped, market_symbols, open_close, previous_day
 from mdagent_mcp.sandbox.polygon_snapshots import last_quote, last_trade, many_snapshots, one_snapshot
 from mdagent_mcp.sandbox.polygon_tickers import key_of, plan_of, read_symbol, told
 from mdagent_mcp.sandbox.polygon_unified import index_snapshots, market_status, unified_snapshots
@@ -61,7 +61,13 @@ def _path_symbol(request: Request) -> tuple[str, ...]:
 def _listed_symbols(request: Request) -> tuple[str, ...]:
     query = request.query_params
     named = ",".join(query.get(name, "") for name in ("tickers", "ticker.any_of", "ticker"))
-    return tuple(symbol for text in named.split(",") if (symbol := read_symbol(text)) is not None)
+    symbols = tuple(symbol for text in named.split(",") if (symbol := read_symbol(text)) is not None)
+    return symbols or market_symbols()
+
+
+def _all_symbols(request: Request) -> tuple[str, ...]:
+    del request
+    return market_symbols()
 
 
 def _endpoint(path: str, answer: Answer, symbols: SymbolsOf) -> Endpoint:
@@ -73,7 +79,7 @@ POLYGON: Final = Wire(
     endpoints=(
         _endpoint("/v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{from}/{to}", aggregates, _path_symbol),
         _endpoint("/v2/aggs/ticker/{ticker}/prev", previous_day, _path_symbol),
-        _endpoint("/v2/aggs/grouped/locale/{locale}/market/{market}/{date}", grouped, no_symbols),
+        _endpoint("/v2/aggs/grouped/locale/{locale}/market/{market}/{date}", grouped, _all_symbols),
         _endpoint("/v1/open-close/{ticker}/{date}", open_close, _path_symbol),
         _endpoint("/v2/snapshot/locale/{locale}/markets/{market}/tickers", many_snapshots, _listed_symbols),
         _endpoint("/v2/snapshot/locale/{locale}/markets/{market}/tickers/{ticker}", one_snapshot, _path_symbol),

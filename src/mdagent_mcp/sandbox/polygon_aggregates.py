@@ -246,10 +246,14 @@ def grouped(view: VendorView, request: Request) -> Response:
     return told(view, request, body | ({"results": rows, "count": len(rows)} if rows else {}))
 
 
+def market_symbols() -> tuple[str, ...]:
+    """Every canonical symbol there is, with the synthetic companies."""
+    return (*securities(), *(f"SIM{number:03}" for number in range(1000)))
+
+
 def _members(view: VendorView, market: str) -> Iterable[Security]:
-    """All that is traded on a market; the synthetic companies are on that of stocks."""
-    symbols = [*securities(), *(f"SIM{number:03}" for number in range(1000) if market == "stocks")]
-    for symbol in symbols:
+    """All that is traded on a market."""
+    for symbol in market_symbols():
         listed = find_security(symbol)
         if listed is None or asset_class(listed) != market or listed.exchange == "LSE":
             continue

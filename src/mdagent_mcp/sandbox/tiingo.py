@@ -219,8 +219,10 @@ def _path_symbol(request: Request) -> tuple[str, ...]:
 
 
 def _listed_symbols(request: Request) -> tuple[str, ...]:
-    tickers = request.query_params.get("tickers", "").split(",")
-    return tuple(symbol for text in tickers if (symbol := read_ticker(text)) is not None)
+    tickers = request.query_params.get("tickers", "")
+    if not tickers:
+        return tuple(securities())
+    return tuple(symbol for text in tickers.split(",") if (symbol := read_ticker(text)) is not None)
 
 
 def _pair_symbols(request: Request) -> tuple[str, ...]:
