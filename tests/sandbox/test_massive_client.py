@@ -196,6 +196,19 @@ def test_a_share_outside_the_session(at: datetime, sessions: tuple[Session, ...]
     assert official.event_time == truth.close_time
 
 
+def test_a_level_and_a_rate_at_the_weekend_have_no_previous_close() -> None:
+    """Their day is cleared, so what is told as the previous close is the very close that is quoted."""
+    names = {"I:SPX": "^GSPC", "C:EURUSD": "EURUSD"}
+    with threaded_sandbox(CLOSED) as sandbox, client_of(sandbox, "advanced") as client:
+        told = {item.ticker: item for item in client.list_universal_snapshots(ticker_any_of=list(names))}
+        reader = OwnReader(sandbox, POLYGON, "advanced", CLOSED)
+        quotes = {ticker: reader.quote(symbol) for ticker, symbol in names.items()}
+    for ticker, quote in quotes.items():
+        session = told[ticker].session
+        assert (session.close, session.previous_close) == (None, quote.price)
+        assert (quote.session, quote.previous_close) == (Session.CLOSED, None)
+
+
 def test_a_list_of_every_class_with_an_unknown_ticker(client: Any, ours: OwnReader) -> None:
     """One call each; an error stands in place of the unknown one."""
     names = {"KO": "KO", "SPY": "SPY", "C:EURUSD": "EURUSD", "X:BTCUSD": "BTC-USD", "I:SPX": "^GSPC", "ZZZZ": "ZZZZ"}
