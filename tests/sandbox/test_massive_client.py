@@ -309,6 +309,21 @@ def days(symbol: str, first: date, last: date) -> HistoryQuery:
     )
 
 
+def test_tickers_outside_the_plan_fail_alone(shared: Sandbox) -> None:
+    """Errors in a successful list: the shares beside them are priced."""
+    names = {"KO": None, "SPY": None, "^GSPC": "I:SPX", "BTC-USD": "X:BTCUSD", "EURUSD": "C:EURUSD"}
+    with client_of(shared, "advanced-stocks") as client:
+        tickers = [ticker or symbol for symbol, ticker in names.items()]
+        told = {item.ticker: item.error for item in client.list_universal_snapshots(ticker_any_of=tickers)}
+    read = OwnReader(shared, POLYGON, "advanced-stocks", OPEN).quotes(*names)
+    for symbol, ticker in names.items():
+        outcome = read[symbol]
+        assert told[ticker or symbol] == (None if ticker is None else "NOT_ENTITLED")
+        assert (outcome.kind if isinstance(outcome, Failure) else None) == (
+            None if ticker is None else FailureKind.NOT_ENTITLED
+        )
+
+
 def test_refusals(shared: Sandbox) -> None:
     """Where their client raises with the vendor's text, our connector knows what it means."""
     cases = {

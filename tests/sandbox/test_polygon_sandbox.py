@@ -41,6 +41,31 @@ async def test_days_of_shares_begin_at_midnight_in_new_york() -> None:
     assert (reply["queryCount"], reply["resultsCount"], reply["count"]) == (4, 4, 4)
 
 
+@pytest.mark.parametrize(
+    ("instant", "window", "last"),
+    [
+        (datetime(2026, 3, 9, 15, 0, tzinfo=UTC), "1/day/2026-03-05/2026-03-08", "03-06"),
+        (datetime(2026, 11, 2, 17, 0, tzinfo=UTC), "1/hour/2026-10-30/2026-11-01", "10-30"),
+    ],
+)
+async def test_a_date_ends_with_its_own_last_hour(instant: datetime, window: str, last: str) -> None:
+    """Sundays on which the clocks are changed have 23 and 25 hours: the Monday after is not part of them."""
+    async with in_process_at(instant) as loopback:
+        reply = await bars(loopback, "KO", window)
+    assert f"{starts(reply)[-1].astimezone(NEW_YORK):%m-%d}" == last
+
+
+async def test_the_week_a_free_key_is_told_ends_with_yesterday() -> None:
+    """The window reaches into today, its bar does not."""
+    async with in_process_at(POST) as loopback:
+        free = await bars(loopback, "KO", "1/week/2026-11-16/2026-11-23", key="basic")
+        paid = await bars(loopback, "KO", "1/week/2026-11-16/2026-11-23")
+        yesterday = await bars(loopback, "KO", "1/day/2026-11-23/2026-11-23")
+    assert starts(free) == starts(paid)
+    assert (free["results"][1]["c"], free["queryCount"]) == (yesterday["results"][0]["c"], 6)
+    assert (paid["results"][1]["c"] == free["results"][1]["c"], paid["queryCount"]) == (False, 7)
+
+
 async def test_days_of_crypto_and_forex_begin_at_midnight_utc_and_forex_has_stubs_on_sundays() -> None:
     """No bar on a Saturday; the hours of Sunday evening are a day of their own."""
     async with in_process_at(OPEN) as loopback:

@@ -20,6 +20,7 @@ from sandbox.loopback import OPEN, POST
 from sandbox.own_reading import OwnReader, threaded_sandbox
 
 tiingo = pytest.importorskip("tiingo", reason="tiingo is not installed")
+requests = pytest.importorskip("requests", reason="requests is not installed")
 restclient = pytest.importorskip("tiingo.restclient", reason="tiingo is not installed")
 
 KEY = "power-key"
@@ -202,6 +203,17 @@ def test_fifty_symbols_are_one_call(ours: OwnReader, shared: Sandbox, count: int
     assert {path: number - before.get(path, 0) for path, number in after.items() if number != before.get(path, 0)} == {
         "/iex/": calls
     }
+
+
+def test_the_five_hundred_and_first_symbol_of_a_month(shared: Sandbox) -> None:
+    """A success in plain text, which their client cannot read; our connector knows that the quota is used up."""
+    key = "free-month"
+    reader = OwnReader(shared, TIINGO, key, OPEN)
+    read = reader.quotes(*(f"SIM{number:03}" for number in range(500)))
+    assert all(isinstance(outcome, Answered) for outcome in read.values())
+    with pytest.raises(requests.exceptions.JSONDecodeError):
+        client_of(shared, key).get_ticker_metadata("KO")
+    assert reader.failure("KO").kind is FailureKind.QUOTA_EXHAUSTED
 
 
 def days(symbol: str, first: date, last: date) -> HistoryQuery:

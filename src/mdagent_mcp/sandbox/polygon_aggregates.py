@@ -55,6 +55,7 @@ from mdagent_mcp.sandbox.venues import VendorView
 _DAY: Final = timedelta(days=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MULTIPLIER: Final = re.compile(r"[1-9][0-9]{0,4}")
+_LAST_DATE: Final = date(2199, 12, 31)
 _USUAL_LIMIT: Final = 5_000
 _MOST: Final = 50_000
 _MARKETS: Final = {"stocks": "stocks", "crypto": "crypto", "fx": "fx", "forex": "fx"}
@@ -83,15 +84,18 @@ def aggregates(view: VendorView, request: Request) -> Response:
         return told(view, request, head)
     if plan.stocks_only and asset_class(security) != "stocks":
         return unauthorized(view, request, NOT_ENTITLED)
-    page = _Page(seen, security, request, query)
+    page = _Page(seen, security, request, query, plan)
     return told(view, request, head | {"ticker": ticker_of(security)} | page.body(first, last, adjusted=adjusted))
 
 
 class _Page:
     """One page of bars."""
 
-    def __init__(self, view: VendorView, security: Security, request: Request, query: dict[str, str]) -> None:
+    def __init__(
+        self, view: VendorView, security: Security, request: Request, query: dict[str, str], plan: PolygonPlan
+    ) -> None:
         self._view = view
+        self._plan = plan
         self._security = security
         self._request = request
         self._query = query
@@ -102,12 +106,13 @@ class _Page:
     def body(self, first: datetime, last: datetime, *, adjusted: bool) -> dict[str, Any]:
         """What the page says beside its head."""
         asked = self._request.path_params
-        first = _from_local(first, asked["from"], self._security)
-        last = min(_from_local(last, asked["to"], self._security), self._view.now + _DAY)
-        if "-" in asked["to"]:
-            last += _DAY - _MILLISECOND
+        first = _begin(first, asked["from"], self._security)
+        last = _end(last, asked["to"], self._security)
         windows = Windows.around(self._security, int(asked["multiplier"]), asked["timespan"], first)
-        span = (windows.begin, windows.end_of(last))
+        known = self._view.now + _DAY
+        if not self._plan.snapshots:
+            known = midnight(self._security, self._view.now.astimezone(zone_of(self._security)).date())
+        span = (windows.begin, min(windows.end_of(min(last, known)), known))
         base = base_bars(self._view, windows, span, adjusted=adjusted, newest_first=self._newest_first)
         results, used, following = self._taken(windows, base)
         if not results:
@@ -162,9 +167,21 @@ def _instant(text: str) -> datetime | None:
         return None
 
 
-def _from_local(instant: datetime, text: str, security: Security) -> datetime:
-    """A date is one where the security's days begin; milliseconds are an instant."""
-    return midnight(security, date.fromisoformat(text)) if "-" in text.lstrip("-") else instant
+def _begin(instant: datetime, text: str, security: Security) -> datetime:
+    """A date begins where the security's days do; milliseconds are an instant."""
+    return midnight(security, date.fromisoformat(text)) if _is_date(text) else instant
+
+
+def _end(instant: datetime, text: str, security: Security) -> datetime:
+    """A date ends a millisecond before the next, however many hours it has; milliseconds are an instant."""
+    if not _is_date(text):
+        return instant
+    day = min(date.fromisoformat(text), _LAST_DATE)
+    return midnight(security, day + _DAY) - _MILLISECOND
+
+
+def _is_date(text: str) -> bool:
+    return "-" in text.lstrip("-")
 
 
 def _untimely(view: VendorView, plan: PolygonPlan, first: date, last: date) -> str | None:
@@ -215,10 +232,10 @@ def _closed_row(view: VendorView, security: Security, day: date, *, adjusted: bo
     bar = day_bar(view, security, day, adjusted=adjusted)
     if bar is None:
         return None
-    return {"T": ticker_of(security), **written(view, security, bar), "t": milliseconds(_end(security, day))}
+    return {"T": ticker_of(security), **written(view, security, bar), "t": milliseconds(_closed_at(security, day))}
 
 
-def _end(security: Security, day: date) -> datetime:
+def _closed_at(security: Security, day: date) -> datetime:
     """When a day's row is stamped: the close of the session, or the last millisecond of a day without one."""
     session = calendar_named(security.instrument.calendar).session_on(day)
     if session is None or zone_of(security) != NEW_YORK:
