@@ -309,6 +309,23 @@ def days(symbol: str, first: date, last: date) -> HistoryQuery:
     )
 
 
+@pytest.mark.parametrize(
+    ("span", "interval"), [("day", Interval.DAY_1), ("week", Interval.WEEK_1), ("month", Interval.MONTH_1)]
+)
+def test_bars_of_a_free_key_end_with_yesterday(shared: Sandbox, span: str, interval: Interval) -> None:
+    """Their client that asks for today is refused; ours asks for less, also when the week or the month goes on."""
+    key = f"free-{span}"
+    with client_of(shared, key) as client:
+        with pytest.raises(exceptions.BadResponse, match="before end of day"):
+            client.get_aggs("KO", 1, span, "2026-11-02", "2026-11-24")
+        told = bars_of(client.get_aggs("KO", 1, span, "2026-11-02", "2026-11-23"), NEW_YORK)
+    read = OwnReader(shared, BASIC, key, OPEN).history("KO", interval, date(2026, 11, 2), date(2026, 11, 24))
+    assert [bar.close for bar in told] == [bar.close for bar in read.bars]
+    yesterday = shared.market.daily_bars("KO", date(2026, 11, 23), date(2026, 11, 23))[0]
+    assert read.bars[-1].close == yesterday.close
+    assert read.partial_last_bar is (interval is not Interval.DAY_1)
+
+
 def test_tickers_outside_the_plan_fail_alone(shared: Sandbox) -> None:
     """Errors in a successful list: the shares beside them are priced."""
     names = {"KO": None, "SPY": None, "^GSPC": "I:SPX", "BTC-USD": "X:BTCUSD", "EURUSD": "C:EURUSD"}
