@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import groupby
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
@@ -54,6 +54,7 @@ from mdagent_mcp.sandbox.venues import VendorView
 
 _DAY: Final = timedelta(days=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_ROUND_THE_CLOCK: Final = ("X:", "C:")
 _MULTIPLIER: Final = re.compile(r"[1-9][0-9]{0,4}")
 _LAST_DATE: Final = date(2199, 12, 31)
 _USUAL_LIMIT: Final = 5_000
@@ -73,7 +74,8 @@ def aggregates(view: VendorView, request: Request) -> Response:
         if found is None:
             return mistaken(view, request, _UNREADABLE.format(name))
     first, last = ends["from"] or view.now, ends["to"] or view.now
-    refusal = _untimely(view, plan, first.astimezone(NEW_YORK).date(), last.astimezone(NEW_YORK).date())
+    zone = UTC if asked["ticker"].startswith(_ROUND_THE_CLOCK) else NEW_YORK
+    refusal = _untimely(view, plan, (first.astimezone(zone).date(), last.astimezone(zone).date()), zone)
     if refusal is not None:
         return unauthorized(view, request, refusal)
     adjusted = query.get("adjusted", "true").lower() != "false"
@@ -184,9 +186,10 @@ def _is_date(text: str) -> bool:
     return "-" in text.lstrip("-")
 
 
-def _untimely(view: VendorView, plan: PolygonPlan, first: date, last: date) -> str | None:
+def _untimely(view: VendorView, plan: PolygonPlan, dates: tuple[date, date], zone: tzinfo = NEW_YORK) -> str | None:
     """Why a plan does not include these dates; None when it does."""
-    today = view.now.astimezone(NEW_YORK).date()
+    first, last = dates
+    today = view.now.astimezone(zone).date()
     oldest = today - timedelta(days=round(365.25 * plan.years) + 1)
     if first > today or first < oldest:
         return TOO_OLD
@@ -253,7 +256,7 @@ def grouped(view: VendorView, request: Request) -> Response:
         return mistaken(view, request, _UNREADABLE.format("date"))
     if market is None:
         return mistaken(view, request, "Invalid market")
-    refusal = NOT_ENTITLED if plan.stocks_only and market != "stocks" else _untimely(view, plan, day, day)
+    refusal = NOT_ENTITLED if plan.stocks_only and market != "stocks" else _untimely(view, plan, (day, day))
     if refusal is not None:
         return unauthorized(view, request, refusal)
     adjusted = request.query_params.get("adjusted", "true").lower() != "false"
@@ -286,7 +289,7 @@ def open_close(view: VendorView, request: Request) -> Response:
         day = date.fromisoformat(request.path_params["date"])
     except ValueError:
         return mistaken(view, request, _UNREADABLE.format("date"))
-    refusal = _untimely(view, plan, day, day)
+    refusal = _untimely(view, plan, (day, day))
     if refusal is not None:
         return unauthorized(view, request, refusal)
     security = find(seen, request.path_params["ticker"])
