@@ -80,6 +80,19 @@ async def test_days_of_crypto_and_forex_begin_at_midnight_utc_and_forex_has_stub
     assert pair["results"][2]["c"] == of_sunday[-1]["c"]
 
 
+async def test_old_days_of_forex_are_those_of_their_trading_dates() -> None:
+    """Where they meet the newer ones no day is missing or told twice."""
+    async with in_process_at(OPEN) as loopback:
+        reply = await bars(loopback, "C:EURUSD", "1/day/2025-11-24/2026-11-23")
+        truth = loopback.sandbox.market.daily_bars("EURUSD", date(2025, 11, 24), date(2025, 11, 24))[0]
+    days = [start.date() for start in starts(reply)]
+    assert reply["results"][0]["c"] == truth.close
+    assert days == sorted(set(days))
+    assert [day for day in days if day.weekday() < 5] == [
+        day for n in range(365) if (day := date(2025, 11, 24) + timedelta(days=n)).weekday() < 5
+    ]
+
+
 async def test_bars_of_an_index_have_neither_volume_nor_trades() -> None:
     """Only four prices and a stamp."""
     async with in_process_at(OPEN) as loopback:

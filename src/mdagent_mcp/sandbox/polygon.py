@@ -61,8 +61,9 @@ def _path_symbol(request: Request) -> tuple[str, ...]:
 def _listed_symbols(request: Request) -> tuple[str, ...]:
     query = request.query_params
     named = ",".join(query.get(name, "") for name in ("tickers", "ticker.any_of", "ticker"))
-    symbols = tuple(symbol for text in named.split(",") if (symbol := read_symbol(text)) is not None)
-    return symbols or market_symbols()
+    if not named.strip(","):
+        return market_symbols()
+    return tuple(symbol for text in named.split(",") if (symbol := read_symbol(text)) is not None)
 
 
 def _all_symbols(request: Request) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ _DAYS: Final = {"day": 1, "week": 7}
 _MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
 TIMESPANS: Final = (*_UNITS, *_DAYS, *_MONTHS)
 _FAR: Final = date(2199, 12, 31)
+_EXACT_FOREX: Final = timedelta(days=100)
+"""How far back days of forex are gathered from their hours."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +127,20 @@ def _years(view: VendorView, windows: Windows, day: date, *, adjusted: bool) -> 
 
 
 def _forex_days(view: VendorView, security: Security, first: date, last: date) -> list[Bar]:
-    """Days from midnight to midnight UTC, gathered from hours: Sunday is a stub."""
+    """Days from midnight to midnight UTC, gathered from hours: Sunday is a stub.
+
+    Long ago the session of a trading date stands for the day, for a path of prices is not drawn for hours nobody asks.
+    """
+    exact = max(first, view.now.date() - _EXACT_FOREX)
+    old = view.daily_bars(security, first, min(last, exact - _DAY)) if first < exact else ()
     hours = [
         bar
-        for n in range((last - first).days + 2)
-        for bar in view.intraday_bars(security, first + n * _DAY, 3600)
-        if first <= bar.start.date() <= last
+        for n in range((last - exact).days + 2)
+        for bar in view.intraday_bars(security, exact + n * _DAY, 3600)
+        if exact <= bar.start.date() <= last
     ]
     groups = groupby(hours, key=lambda bar: bar.start.date())
-    return [gathered(midnight(security, day), list(members)) for day, members in groups]
+    return [*old, *(gathered(midnight(security, day), list(members)) for day, members in groups)]
 
 
 def forex_day(view: VendorView, security: Security, day: date) -> Bar | None:
