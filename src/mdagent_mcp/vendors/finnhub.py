@@ -18,7 +18,7 @@ from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval, Quote, Session
-from mdagent_mcp.domain.reading import Json, instant_of, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, instant_of, malformed, positive, price_time
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -168,7 +168,7 @@ def _quote(instrument: Instrument, root: Json, price: float, stamp: float, recei
 def _event_time(stamp: float) -> tuple[datetime | None, str | None]:
     if stamp == 0:
         return None, "the reply has no time"
-    instant = instant_of(stamp, "reply.t")
+    instant = price_time(instant_of(stamp, "reply.t"), "reply.t")
     midnight = time(0)
     if midnight in {instant.time(), instant.astimezone(_NEW_YORK).time()}:
         return None, f"the time is the date of a daily bar, {instant:%Y-%m-%d}, and no instant"
@@ -233,13 +233,12 @@ def _rows(root: Json, interval: Interval) -> list[tuple[datetime, Bar | None]]:
 
 def _row(cells: tuple[Json, ...], interval: Interval) -> tuple[datetime, Bar | None]:
     start = cells[0].instant()
-    if not interval.is_intraday:
-        start = _trading_date(start)
+    start = price_time(start, cells[0].path) if interval.is_intraday else _trading_date(start)
     opened, high, low, close, volume = (None if c.value is None else c.number() for c in cells[1:])
     opened, high, low, close = positive(opened), positive(high), positive(low), positive(close)
     if opened is None or high is None or low is None or close is None:
         return start, None
-    return start, Bar(start, opened, high, low, close, volume)
+    return start, Bar(start, opened, high, low, close, countable(volume))
 
 
 def _trading_date(stamp: datetime) -> datetime:

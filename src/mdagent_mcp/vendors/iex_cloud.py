@@ -18,7 +18,7 @@ from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
-from mdagent_mcp.domain.reading import Json, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, malformed, positive, price_time
 from mdagent_mcp.domain.status import Retirement
 from mdagent_mcp.domain.vendor import (
     Endpoint,
@@ -162,7 +162,9 @@ def _start(row: Json, interval: Interval) -> datetime:
         raise malformed(f"{row.path} is not dated") from error
     if not _DAY.fullmatch(text) or not _MINUTE.fullmatch(minute) or start.year not in _YEARS:
         raise malformed(f"{row.path} is not dated")
-    return start.replace(tzinfo=_NEW_YORK if interval.is_intraday else UTC).astimezone(UTC)
+    if interval.is_intraday:
+        return price_time(start.replace(tzinfo=_NEW_YORK).astimezone(UTC), row.path)
+    return start.replace(tzinfo=UTC)
 
 
 def _bar(row: Json, start: datetime, names: tuple[str, ...]) -> Bar | None:
@@ -171,7 +173,7 @@ def _bar(row: Json, start: datetime, names: tuple[str, ...]) -> Bar | None:
     opened, high, low, close = (None if cell.value is None else positive(cell.number()) for cell in cells)
     if opened is None or high is None or low is None or close is None:
         return None
-    return Bar(start, opened, high, low, close, row.optional_number(names[4]))
+    return Bar(start, opened, high, low, close, countable(row.optional_number(names[4])))
 
 
 def _is_wanted(start: datetime, query: HistoryQuery, calendar: Calendar) -> bool:

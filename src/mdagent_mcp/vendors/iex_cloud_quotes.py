@@ -16,7 +16,7 @@ from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.reading import Json, instant_of, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, instant_of, malformed, positive, price_time
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
 
 SOURCE: Final = "iex_cloud"
@@ -154,7 +154,7 @@ def _quotes_of(row: Json, instrument: Instrument, received_at: datetime) -> tupl
         low=positive(row.optional_number("low")) if told else None,
         # In extended hours this is the close of the same day.
         previous_close=positive(row.optional_number("previousClose")) if told and not after_hours else None,
-        volume=row.optional_number("latestVolume") if told else None,
+        volume=countable(row.optional_number("latestVolume")) if told else None,
         venue_only=source == _VENUE,
         notes=tuple(notes),
     )
@@ -213,4 +213,5 @@ def _extended(row: Json, main: Quote, calendar: Calendar) -> Quote | None:
 
 def _milliseconds(row: Json, name: str) -> datetime | None:
     stamp = positive(row.optional_number(name))
-    return None if stamp is None else instant_of(stamp / 1000.0, f"{row.path}.{name}").astimezone(UTC)
+    path = f"{row.path}.{name}"
+    return None if stamp is None else price_time(instant_of(stamp / 1000.0, path), path)

@@ -17,7 +17,7 @@ from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
-from mdagent_mcp.domain.reading import Json, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, malformed, positive
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -172,7 +172,7 @@ def _row_bar(row: Json, start: datetime) -> Bar | None:
     opened, high, low, close = prices
     if opened is None or high is None or low is None or close is None:
         return None
-    return Bar(start, opened, high, low, close, shown(row, "volume"))
+    return Bar(start, opened, high, low, close, countable(shown(row, "volume")))
 
 
 def _recognise_information(recorded: RecordedUrl) -> QuoteQuery | None:

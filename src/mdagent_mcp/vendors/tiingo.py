@@ -17,7 +17,7 @@ from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Interval, Quote, Session
-from mdagent_mcp.domain.reading import Json, positive
+from mdagent_mcp.domain.reading import Json, countable, positive
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -190,7 +190,7 @@ def _quote(row: Json, instrument: Instrument, received_at: datetime) -> Quote | 
         low=positive(row.optional_number("low")) if told else None,
         previous_close=positive(row.optional_number("prevClose")) if told else None,
         # The official close comes with the whole market's volume.
-        volume=row.optional_number("volume") if closed else None,
+        volume=countable(row.optional_number("volume")) if closed else None,
         venue_only=not closed,
         notes=tuple(notes),
     )

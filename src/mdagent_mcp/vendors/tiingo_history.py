@@ -22,7 +22,7 @@ from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
-from mdagent_mcp.domain.reading import Json, display_number, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, display_number, malformed, positive, price_time
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 
 SOURCE: Final = "tiingo"
@@ -57,7 +57,7 @@ def instant_of_text(cell: Json) -> datetime:
         raise malformed(f"{cell.path} is no time") from error
     if instant.year not in _YEARS:
         raise malformed(f"{cell.path} is no time of a market")
-    return instant
+    return price_time(instant, cell.path)
 
 
 def first_day_of(interval: Interval, day: date) -> date:
@@ -129,8 +129,8 @@ def _bar(row: Json, start: datetime, names: tuple[str, ...] = _RAW, divisor: flo
     opened, high, low, close = prices
     if opened is None or high is None or low is None or close is None:
         return None
-    volume = row.find(names[4])
-    return Bar(start, opened, high, low, close, None if volume is None else _finite(volume.number() * divisor, volume))
+    volume = countable(row.optional_number(names[4]))
+    return Bar(start, opened, high, low, close, None if volume is None else _finite(volume * divisor, row))
 
 
 def _finite(value: float, cell: Json) -> float:

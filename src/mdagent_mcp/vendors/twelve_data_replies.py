@@ -17,7 +17,7 @@ from typing import Final
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import SUFFIXES, AssetClass, Instrument
 from mdagent_mcp.domain.prices import MINOR_UNITS, major_unit
-from mdagent_mcp.domain.reading import Json, instant_of, malformed
+from mdagent_mcp.domain.reading import Json, instant_of, malformed, price_time
 from mdagent_mcp.domain.refusals import STATUS_KINDS
 from mdagent_mcp.domain.vendor import ErrorRule, Reply
 
@@ -129,7 +129,8 @@ def amount(holder: Json, key: str) -> float | None:
 def instant(holder: Json, key: str) -> datetime | None:
     """Epoch seconds as an instant; None when missing, null or 0."""
     epoch_s = amount(holder, key)
-    return instant_of(epoch_s, f"{holder.path}.{key}") if epoch_s else None
+    path = f"{holder.path}.{key}"
+    return price_time(instant_of(epoch_s, path), path) if epoch_s else None
 
 
 def local_time(cell: Json) -> tuple[datetime, bool]:

@@ -18,7 +18,7 @@ from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
-from mdagent_mcp.domain.reading import Json, malformed
+from mdagent_mcp.domain.reading import Json, malformed, price_time
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 from mdagent_mcp.vendors.yahoo_chart import (
     SOURCE,
@@ -161,7 +161,7 @@ def has_volume(instrument: Instrument, volume: float) -> bool:
     """Whether a volume means anything: forex has none, and an index none or its members'."""
     if instrument.asset_class is AssetClass.FOREX:
         return False
-    return volume > 0 or instrument.asset_class is not AssetClass.INDEX
+    return volume > 0 or (volume == 0 and instrument.asset_class is not AssetClass.INDEX)
 
 
 def _read_splits(chart: Chart) -> tuple[Split, ...]:
@@ -228,7 +228,7 @@ def _within_hours(chart: Chart, query: HistoryQuery) -> list[tuple[datetime, Row
     hours: dict[date, tuple[Period, ...]] = {}
     placed = []
     for row in chart.rows:
-        day = (row.stamp.astimezone(zone) + shift).date()
+        day = (price_time(row.stamp, "timestamp").astimezone(zone) + shift).date()
         if not query.first <= day <= query.last:
             continue
         if day not in hours:

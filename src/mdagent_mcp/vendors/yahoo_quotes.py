@@ -19,7 +19,7 @@ from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.reading import Json, positive
+from mdagent_mcp.domain.reading import Json, positive, price_time
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
 from mdagent_mcp.vendors.yahoo_chart import (
     SOURCE,
@@ -273,4 +273,4 @@ def _number(holder: Json, key: str) -> float | None:
 
 def _instant(holder: Json, key: str) -> datetime | None:
     found = holder.find(key)
-    return None if found is None else found.instant()
+    return None if found is None else price_time(found.instant(), found.path)
