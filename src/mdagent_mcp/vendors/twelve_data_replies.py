@@ -33,7 +33,8 @@ _FIRST_YEAR: Final = 1900
 _LAST_YEAR: Final = 2099
 _NUMBER: Final = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
-_HUNDREDTHS: Final = frozenset(currency for currency, _ in MINOR_UNITS.values())
+HUNDREDTHS: Final = frozenset(currency for currency, _ in MINOR_UNITS.values())
+"""Currencies in whose hundredths shares may be quoted."""
 _OWN_CODES: Final[Mapping[str, str]] = MappingProxyType({"NS": "XNSE", "SZ": "XSHE", "KQ": "XKOS", "T": "XJPX"})
 """Exchanges whose code is not that of their calendar."""
 
@@ -204,7 +205,7 @@ def _require_market(told: Json, instrument: Instrument, currency: str) -> None:
         raise malformed(
             f"answered for another listing of {instrument.root}: {market or 'exchange not told'} {currency}"
         )
-    if not currency and not instrument.is_us_listed and instrument.currency in _HUNDREDTHS:
+    if not currency and not instrument.is_us_listed and instrument.currency in HUNDREDTHS:
         raise malformed(f"no currency is told: the price may be in {instrument.currency} or in hundredths of it")
 
 
