@@ -44,12 +44,12 @@ def read_quote(query: QuoteQuery, reply: Reply) -> QuoteReading:
         SourceError: with the reply's own reason, NO_DATA without a price, MALFORMED_REPLY.
     """
     instrument = query.instruments[0]
-    rows = list(_rows(Json.parse(reply.body)))
+    rows = list(rows_of(Json.parse(reply.body)))
     if not rows:
         raise SourceError(FailureKind.NO_DATA, "the reply holds no quote")
     for row in rows:
         if row.get("symbol").text(40).upper() == instrument.symbol:
-            return {instrument.symbol: Answered(_quotes_of(row, instrument, reply.received_at))}
+            return {instrument.symbol: Answered(quotes_of(row, instrument, reply.received_at))}
     raise malformed(f"the reply is about another symbol than {instrument.symbol}")
 
 
@@ -63,7 +63,7 @@ def read_batch(query: QuoteQuery, reply: Reply) -> QuoteReading:
     """
     root = Json.parse(reply.body)
     named = (
-        [(row.get("symbol").text(40), row) for row in _rows(root)]
+        [(row.get("symbol").text(40), row) for row in rows_of(root)]
         if isinstance(root.value, list)
         else [(symbol, entry.find("quote")) for symbol, entry in _entries(root)]
     )
@@ -77,8 +77,12 @@ def read_batch(query: QuoteQuery, reply: Reply) -> QuoteReading:
     return reading
 
 
-def _rows(root: Json) -> Iterator[Json]:
-    """The quotes of a reply; an error stands alone, or at the end of an array."""
+def rows_of(root: Json) -> Iterator[Json]:
+    """The objects of a reply.
+
+    Raises:
+        SourceError: SOURCE_ERROR for an error, which stands alone or at the end of an array; MALFORMED_REPLY.
+    """
     elements = root.items() if isinstance(root.value, list) else iter((root,))
     for element in elements:
         error = None if element.value is None else element.find("error")
@@ -109,7 +113,7 @@ def _outcome(row: Json | None, instrument: Instrument, received_at: datetime) ->
         named = row.optional_text("symbol")
         if named is not None and named.upper() != instrument.symbol:
             raise malformed(f"the quote of {instrument.symbol} is about another symbol")
-        return Answered(_quotes_of(row, instrument, received_at))
+        return Answered(quotes_of(row, instrument, received_at))
     except SourceError as error:
         return error.as_failure(SOURCE)
 
@@ -124,8 +128,12 @@ class _Placed:
     note: str | None = None
 
 
-def _quotes_of(row: Json, instrument: Instrument, received_at: datetime) -> tuple[Quote, ...]:
-    """The latest price, and a later one of extended hours where the reply tells of one."""
+def quotes_of(row: Json, instrument: Instrument, received_at: datetime) -> tuple[Quote, ...]:
+    """The latest price, and a later one of extended hours where the reply tells of one.
+
+    Raises:
+        SourceError: NO_DATA without a price, MALFORMED_REPLY.
+    """
     price = positive(row.optional_number("latestPrice"))
     if price is None:
         raise SourceError(FailureKind.NO_DATA, "the reply has no price")
@@ -163,7 +171,7 @@ def _quotes_of(row: Json, instrument: Instrument, received_at: datetime) -> tupl
 
 
 def _place(row: Json, source: str, calendar: Calendar, received_at: datetime) -> _Placed:
-    stamp = _milliseconds(row, "latestUpdate")
+    stamp = milliseconds(row, "latestUpdate")
     official = source in {_CLOSE, _PREVIOUS}
     if stamp is None:
         session = Session.CLOSED if official else _SESSIONS.get(calendar.state_at(received_at), Session.CLOSED)
@@ -190,13 +198,13 @@ def _session_of(calendar: Calendar, instant: datetime) -> Session:
 def _extended(row: Json, main: Quote, calendar: Calendar) -> Quote | None:
     """A price from before the open or after the close that is later than the latest official one."""
     price = positive(row.optional_number("extendedPrice"))
-    stamp = _milliseconds(row, "extendedPriceTime")
+    stamp = milliseconds(row, "extendedPriceTime")
     if price is None or stamp is None or main.event_time is None or stamp <= main.event_time:
         return None
     session = _session_of(calendar, stamp)
     if session not in {Session.PRE, Session.POST} or session is main.session:
         return None
-    own = stamp == _milliseconds(row, "iexLastUpdated")
+    own = stamp == milliseconds(row, "iexLastUpdated")
     return Quote(
         symbol=main.symbol,
         source=SOURCE,
@@ -211,7 +219,12 @@ def _extended(row: Json, main: Quote, calendar: Calendar) -> Quote | None:
     )
 
 
-def _milliseconds(row: Json, name: str) -> datetime | None:
+def milliseconds(row: Json, name: str) -> datetime | None:
+    """Epoch milliseconds as an instant; None when missing, null or 0.
+
+    Raises:
+        SourceError: MALFORMED_REPLY when it is no time of a price.
+    """
     stamp = positive(row.optional_number(name))
     path = f"{row.path}.{name}"
     return None if stamp is None else price_time(instant_of(stamp / 1000.0, path), path)

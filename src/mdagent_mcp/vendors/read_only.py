@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -85,3 +86,12 @@ def table_rows(body: bytes, columns: frozenset[str], separators: str = ",") -> I
 def _separator(body: bytes, separators: str) -> str:
     head = body[:200].partition(b"\n")[0].decode("ascii", "replace")
     return next((s for s in separators if s in head), separators[0])
+
+
+_JOINED: Final = re.compile(r"(?P<base>[A-Z0-9]{2,10}?)(?P<quote>USDT|USDC|USD|EUR|GBP|JPY|BTC|ETH)", re.IGNORECASE)
+
+
+def joined_pair(text: str) -> str:
+    """`BTC-USDT` for a pair written as `btcusdt`; any other text as it is."""
+    match = _JOINED.fullmatch(text)
+    return text if match is None else f"{match['base']}-{match['quote']}".upper()

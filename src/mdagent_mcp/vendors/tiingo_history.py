@@ -111,7 +111,12 @@ def _csv_rows(body: bytes) -> Iterable[Json]:
         yield Json({k: v if k == "date" else display_number(v, f"{path}.{k}") for k, v in line.items()}, path)
 
 
-def _trading_date(cell: Json) -> date:
+def trading_date(cell: Json) -> date:
+    """A trading date, which is written as midnight UTC.
+
+    Raises:
+        SourceError: MALFORMED_REPLY.
+    """
     match = _DATE.fullmatch(cell.text())
     try:
         day = None if match is None else date.fromisoformat(match[1])
@@ -122,7 +127,7 @@ def _trading_date(cell: Json) -> date:
     return day
 
 
-def _bar(row: Json, start: datetime, names: tuple[str, ...] = _RAW, divisor: float = 1.0) -> Bar | None:
+def bar_of(row: Json, start: datetime, names: tuple[str, ...] = _RAW, divisor: float = 1.0) -> Bar | None:
     """The bar of a row, its prices divided and its volume multiplied; None when it has no prices."""
     cells = [row.get(name) for name in names[:4]]
     prices = [None if c.value is None else positive(_finite(c.number() / divisor, c)) for c in cells]
@@ -172,12 +177,12 @@ class _Splits:
 
 
 def _read_days(query: HistoryQuery, rows: list[Json], received_at: datetime) -> History:
-    dated = [(_trading_date(row.get("date")), row) for row in rows]
+    dated = [(trading_date(row.get("date")), row) for row in rows]
     as_traded = query.adjustment is Adjustment.NONE
     splits = _Splits.of(dated, needed=query.adjustment is Adjustment.SPLITS)
     names = _ADJUSTED if query.adjustment is Adjustment.ALL else _RAW
     bars = [
-        (day, _bar(row, _midnight(day), names, splits.divisor(day) if query.adjustment is Adjustment.SPLITS else 1.0))
+        (day, bar_of(row, _midnight(day), names, splits.divisor(day) if query.adjustment is Adjustment.SPLITS else 1.0))
         for day, row in dated
     ]
     dividends = [
@@ -248,15 +253,15 @@ def _read_crypto(query: HistoryQuery, rows: list[Json], received_at: datetime) -
     named = [row for row in rows if row.get("ticker").text().upper() == wanted]
     if rows and not named:
         raise malformed(f"the reply is about another pair than {query.instrument.symbol}")
-    days = [(_trading_date(row.get("date")), row) for pair in named for row in pair.get("priceData").items()]
-    periods = [_Period(day, day, _bar(row, _midnight(day))) for day, row in days if query.first <= day <= query.last]
+    days = [(trading_date(row.get("date")), row) for pair in named for row in pair.get("priceData").items()]
+    periods = [_Period(day, day, bar_of(row, _midnight(day))) for day, row in days if query.first <= day <= query.last]
     return _series(query, received_at, periods, currency=query.instrument.suffix)
 
 
 def _read_intraday(query: HistoryQuery, rows: list[Json], received_at: datetime) -> History:
     calendar = calendar_named(query.instrument.calendar)
     timed = [(instant_of_text(row.get("date")), row) for row in rows]
-    read = [(start, _bar(row, start)) for start, row in timed if _is_wanted(start, query, calendar)]
+    read = [(start, bar_of(row, start)) for start, row in timed if _is_wanted(start, query, calendar)]
     bars = tuple(bar for _, bar in read if bar is not None)
     if not bars:
         raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
