@@ -227,7 +227,22 @@ def _spoil_bytes(body: bytes, rng: Random) -> tuple[bytes, str]:
 _PAGES: Final = tuple(
     (page, f"another page: {page[:30]!r}")
     for page in (
-        *(b"", b" \r\n", b"null", b"[]", b"{}", b'""', b"0", b"-1", b"true", b"NaN", b"[null]", b"[{}]", b"[[]]", b"\xff"),
+        *(
+            b"",
+            b" \r\n",
+            b"null",
+            b"[]",
+            b"{}",
+            b'""',
+            b"0",
+            b"-1",
+            b"true",
+            b"NaN",
+            b"[null]",
+            b"[{}]",
+            b"[[]]",
+            b"\xff",
+        ),
         b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>1.5</body></html>",
         b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>',
         *(b"upstream connect error", b"error code: 1015", b"Too Many Requests", b"404 page not found"),
@@ -289,8 +304,8 @@ def spoilt(body: bytes, rng: Random, other: bytes) -> tuple[bytes, str]:
         return text.encode("utf-8", "replace"), said
     if not isinstance(value, dict | list):
         value = [value]
-    said = [rng.choice(_CHANGES)(value, rng) for _ in range(rng.choice((1, 1, 1, 2, 4)))]
-    return dumped(value), "; ".join(said)
+    changed = [rng.choice(_CHANGES)(value, rng) for _ in range(rng.choice((1, 1, 1, 2, 4)))]
+    return dumped(value), "; ".join(changed)
 
 
 def leaves(value: Any) -> Iterator[Any]:

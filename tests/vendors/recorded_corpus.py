@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from mdagent_mcp.domain.instruments import Instrument, parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, Interval
-from mdagent_mcp.domain.vendor import HistoryQuery, Offer, QuoteQuery, Vendor
+from mdagent_mcp.domain.vendor import Endpoint, HistoryQuery, Offer, QuoteQuery, Vendor
 from mdagent_mcp.vendors.recorded import read_recorded
 from mdagent_mcp.vendors.registry import VENDORS
 from vendors.vendor_exchanges import FIXTURES, RECORDINGS, at
@@ -99,11 +99,7 @@ def _names_symbols(url: str) -> bool:
 def fixtures(vendor_id: str) -> tuple[Exchange, ...]:
     """Our own fixtures, each under every call and symbol that reads it to a price."""
     vendor = BY_ID[vendor_id]
-    return tuple(
-        exchange
-        for path in sorted((FIXTURES / vendor_id).glob("*"))
-        for exchange in _as_asked(vendor, path)
-    )
+    return tuple(exchange for path in sorted((FIXTURES / vendor_id).glob("*")) for exchange in _as_asked(vendor, path))
 
 
 def _as_asked(vendor: Vendor, path: Path) -> Iterator[Exchange]:
@@ -122,7 +118,7 @@ def _as_asked(vendor: Vendor, path: Path) -> Iterator[Exchange]:
 def _questions(vendor: Vendor, now: datetime) -> Iterator[tuple[Offer[Any, Any], Any]]:
     for offer, symbol in product(vendor.offers, _SYMBOLS):
         instrument = parse_symbol(symbol)
-        if offer is not vendor.history:
+        if offer.endpoint is not Endpoint.HISTORY:
             yield offer, QuoteQuery((instrument,), now)
             continue
         for interval, adjustment in product(Interval, (Adjustment.SPLITS, Adjustment.NONE)):

@@ -1,7 +1,7 @@
 """Every recorded exchange of Alpha Vantage, read as the engine would read it.
 
-Expected values are read off the payloads by hand; a recording that is not in these tables fails the test. Most URLs
-were recorded without parameters; where it matters, the function is put back.
+Expected values are read off the payloads by hand; `test_recordings_coverage` fails for a recording that is in no
+table. Most URLs were recorded without parameters; where it matters, the function is put back.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vendors.vendor_exchanges import at, recordings_of
 DURING = "2026-10-07T17:00:00"
 LISTING = "the reply names no currency; it is that of the listing"
 DAILY = "daily_adjusted_sample_2023.json"
+EXTENDED = "intraday_extended_head.csv"
 
 QUOTES: dict[str, Quote] = {
     "global_quote_ibm_demo_2026.json": Quote(
@@ -95,7 +96,7 @@ def test_a_recorded_series_without_its_function_is_read_as_what_it_names() -> No
 
 def test_the_recorded_table_of_minutes_says_what_its_payload_says() -> None:
     """Its times are the ends of the bars: the last one ends with the post-market."""
-    history = read("intraday_extended_head.csv").history
+    history = read(EXTENDED).history
     assert history is not None
     assert (history.symbol, history.interval, history.adjustment) == ("MSFT", Interval.MIN_1, Adjustment.ALL)
     assert (len(history.bars), history.extended_hours, history.partial_last_bar) == (199, True, False)
@@ -109,11 +110,3 @@ def test_a_recorded_refusal_has_its_public_code(name: str) -> None:
     failure = read(name).failure
     assert failure is not None
     assert (failure.source, failure.kind, failure.retry_after_s) == ("alpha_vantage", *FAILURES[name])
-
-
-def test_every_recording_is_in_a_table() -> None:
-    """A new recording has to be looked at."""
-    folder = recordings_of("alpha_vantage")
-    recorded = {entry["file"] for entry in json.loads((folder / "index.json").read_bytes())}
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"index.json"}
-    assert recorded == files == {*QUOTES, *FAILURES, DAILY, "intraday_extended_head.csv"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,16 +19,21 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from mdagent_mcp.domain.failures import DETAIL_LIMIT, Answered, Failure, SourceError
-from mdagent_mcp.domain.prices import Adjustment, Bar, History, Quote
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.prices import Adjustment, History, Quote
 from mdagent_mcp.domain.vendor import Offer, QuoteQuery, RecordedUrl, Reply, refuse_errors
 from mdagent_mcp.vendors.recorded import read_recorded
-from vendors.exchange_spoiling import leaves, renamed, shortened, dumped, spoilt
+from vendors.exchange_spoiling import dumped, leaves, renamed, shortened, spoilt
 from vendors.recorded_corpus import BY_ID, Exchange, fixtures, recordings
 
 COPIES: Final = 2000
 """Spoilt copies of each vendor's recordings."""
 FIXTURE_COPIES: Final = 400
 """Spoilt copies of each vendor's fixtures, where the recordings are there too; else as many as of those."""
+NAMELESS_ROWS: Final = frozenset({("cboe", "iex_cloud"), ("tiingo", "iex_cloud")})
+"""Vendors whose daily rows are alike and name nothing: no reader can tell them apart."""
+NAMELESS: Final = frozenset({"finnhub"})
+"""Vendors whose replies never name what they are about."""
 TEXT_LIMIT: Final = 400
 EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 FIRST_QUOTE: Final = datetime(1990, 1, 1, tzinfo=UTC)
@@ -58,7 +62,9 @@ def spoilt_copy(exchange: Exchange, number: int, others: Sequence[Exchange]) -> 
 def offers_of(exchange: Exchange) -> Iterable[tuple[Offer[Any, Any], Any, Reply]]:
     """The calls that the exchange may be a recording of, each with what was asked."""
     split = urlsplit(exchange.url)
-    recorded = RecordedUrl(split.path, dict(reversed(parse_qsl(split.query))), exchange.instrument, exchange.received_at)
+    recorded = RecordedUrl(
+        split.path, dict(reversed(parse_qsl(split.query))), exchange.instrument, exchange.received_at
+    )
     for offer in (*exchange.vendor.offers, *exchange.vendor.readable):
         try:
             query = offer.recognise(recorded)
@@ -173,6 +179,122 @@ def run(corpus: Sequence[Exchange], copies: int) -> int:
             error.add_note(f"spoilt copy {number} of {exchange.name}, {exchange.url}: {said}\n{copy.body[:1500]!r}")
             raise
     return copies
+
+
+def names_of(exchange: Exchange) -> frozenset[str]:
+    """How the exchange may call what it is about, in upper case: symbols, and the spellings of them in a request."""
+    asked: set[str] = set()
+    for _, query, _ in offers_of(exchange):
+        for i in asked_by(query):
+            asked |= {i.symbol, i.root, i.root + i.suffix, i.symbol.replace("^", "_"), f"{i.symbol}=X", f"{i.suffix}=X"}
+            asked |= {f"{i.root}{joint}{i.suffix}" for joint in "-./_"}
+        for offer in exchange.vendor.offers:
+            asked |= _spellings(offer, query)
+    return frozenset(name.upper() for name in asked)
+
+
+def asked_by(query: Any) -> tuple[Instrument, ...]:
+    """What a question is about."""
+    return query.instruments if isinstance(query, QuoteQuery) else (query.instrument,)
+
+
+def _spellings(offer: Offer[Any, Any], query: Any) -> set[str]:
+    """What our own request would call it."""
+    try:
+        requests = offer.build(query)
+    except (SourceError, AttributeError, IndexError):
+        return set()  # not askable, or the question of another call
+    return {piece for r in requests for _, value in r.query for piece in value.replace("|", ",").split(",")}
+
+
+def prices_of(exchange: Exchange) -> dict[str, tuple[float, ...]]:
+    """The prices, or the closes, that an exchange gives under each symbol."""
+    reading = read_recorded(
+        exchange.vendor,
+        exchange.url,
+        exchange.body,
+        status=exchange.status,
+        received_at=exchange.received_at,
+        instrument=exchange.instrument,
+    )
+    told: dict[str, tuple[float, ...]] = {}
+    for quote in reading.quotes:
+        told[quote.symbol] = (*told.get(quote.symbol, ()), quote.price)
+    if reading.history is not None:
+        told[reading.history.symbol] = tuple(bar.close for bar in reading.history.bars)
+    return told
+
+
+@pytest.mark.parametrize("vendor", BY_ID)
+def test_a_reply_about_a_stranger_is_not_told_under_the_symbol_asked(vendor: str) -> None:
+    """Where a reply names what it is about, another name in its place is noticed, however good its prices are."""
+    checked = 0
+    for exchange in (*recordings(vendor), *fixtures(vendor)):
+        told = prices_of(exchange)
+        if not told or exchange.body[:1] not in {b"{", b"["}:
+            continue
+        value = json.loads(exchange.body)
+        foreign = renamed(value, names_of(exchange))
+        if foreign != value:
+            again = prices_of(replace(exchange, body=dumped(foreign)))
+            asked = {i.symbol for _, query, _ in offers_of(exchange) for i in asked_by(query)}
+            assert not asked & told.keys() & again.keys(), exchange.name
+            checked += 1
+    assert (checked > 0) is (vendor not in NAMELESS)
+
+
+@pytest.mark.parametrize("vendor", BY_ID)
+def test_an_encoding_changes_no_price(vendor: str) -> None:
+    """A mark, another Unicode form or white space around a reply: the same prices, or a refusal."""
+    for exchange in (*recordings(vendor), *fixtures(vendor)):
+        told = prices_of(exchange)
+        text = exchange.body.decode("utf-8", "replace")
+        for body in (
+            b"\xef\xbb\xbf" + exchange.body,
+            text.encode("utf-16"),
+            text.encode("utf-32-be"),
+            b" \r\n\t" + exchange.body + b"\n \n",
+            text.encode("latin-1", "replace"),
+        ):
+            assert prices_of(replace(exchange, body=body)) in (told, {}), (exchange.name, body[:20])
+
+
+@pytest.mark.parametrize("vendor", BY_ID)
+def test_a_price_stands_in_the_reply(vendor: str) -> None:
+    """It is the source's own number, at most in another unit."""
+    for exchange in (*recordings(vendor), *fixtures(vendor)):
+        if not prices_of(exchange) or exchange.body[:1] not in {b"{", b"["}:
+            continue
+        numbers = {_number(leaf) for leaf in leaves(json.loads(exchange.body))}
+        units = {round(n / unit, 8) for n in numbers if n is not None for unit in (1, 10, 100)}
+        reading = read_recorded(
+            exchange.vendor,
+            exchange.url,
+            exchange.body,
+            status=exchange.status,
+            received_at=exchange.received_at,
+            instrument=exchange.instrument,
+        )
+        assert all(round(quote.price, 8) in units for quote in reading.quotes), exchange.name
+
+
+def _number(leaf: Any) -> float | None:
+    try:
+        return float(str(leaf).replace("$", "").replace(",", ""))
+    except ValueError:
+        return None
+
+
+@pytest.mark.parametrize("vendor", BY_ID)
+def test_no_reply_of_another_vendor_is_read(vendor: str) -> None:
+    """A proxy or a wrong base URL mixes vendors up; their formats are told apart."""
+    strangers = [e for other in BY_ID if other != vendor for e in (*recordings(other), *fixtures(other)[::5])]
+    for exchange in (*recordings(vendor), *fixtures(vendor)[::5]):
+        for stranger in strangers:
+            if (vendor, stranger.vendor.id) in NAMELESS_ROWS:
+                continue
+            mixed = replace(exchange, body=stranger.body, status=200)
+            assert prices_of(mixed) == {}, (exchange.name, stranger.name)
 
 
 @pytest.mark.parametrize("vendor", BY_ID)

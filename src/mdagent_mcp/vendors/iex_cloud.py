@@ -156,6 +156,9 @@ def _chart_rows(body: bytes, instrument: Instrument) -> list[Json]:
         error = root.find("error")
         if error is not None:
             raise SourceError(FailureKind.SOURCE_ERROR, error.text())
+        named = root.optional_text("symbol")
+        if named is not None and named.upper() != instrument.symbol:
+            raise malformed(f"the reply is about another symbol than {instrument.symbol}")
         # `/previous` sends a row by itself; `/chart/dynamic` wraps its rows.
         root = Json([root.value]) if root.find("date") is not None else root.get("data")
     rows = list(root.items())
