@@ -185,7 +185,10 @@ def renamed(value: Any, names: frozenset[str]) -> Any:
         return {STRANGER if k.upper() in names else k: renamed(v, names) for k, v in value.items()}
     if isinstance(value, list):
         return [renamed(element, names) for element in value]
-    return STRANGER if isinstance(value, str) and value.upper() in names else value
+    if not isinstance(value, str):
+        return value
+    name, bar, rest = value.partition("|")
+    return f"{STRANGER}{bar}{rest}" if name.upper() in names else value
 
 
 def _duplicate_key(text: str, rng: Random) -> tuple[str, str]:

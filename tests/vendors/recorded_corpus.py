@@ -22,6 +22,9 @@ from mdagent_mcp.domain.prices import Adjustment, Interval
 from mdagent_mcp.domain.vendor import Endpoint, HistoryQuery, Offer, QuoteQuery, Vendor
 from mdagent_mcp.vendors.recorded import read_recorded
 from mdagent_mcp.vendors.registry import VENDORS
+from vendors.read_only_exchanges import RECEIVED
+from vendors.read_only_prices import PRICES
+from vendors.read_only_series import SERIES
 from vendors.vendor_exchanges import FIXTURES, RECORDINGS, at
 
 BY_ID: Final[Mapping[str, Vendor]] = {vendor.id: vendor for vendor in VENDORS}
@@ -97,9 +100,15 @@ def _names_symbols(url: str) -> bool:
 
 @cache
 def fixtures(vendor_id: str) -> tuple[Exchange, ...]:
-    """Our own fixtures, each under every call and symbol that reads it to a price."""
+    """Our own fixtures, each under every call and symbol that reads it to a price, and the calls that are only read."""
     vendor = BY_ID[vendor_id]
-    return tuple(exchange for path in sorted((FIXTURES / vendor_id).glob("*")) for exchange in _as_asked(vendor, path))
+    asked = (e for path in sorted((FIXTURES / vendor_id).glob("*")) for e in _as_asked(vendor, path))
+    read_only = (
+        Exchange(f"read only/{vendor_id} {e.url}", vendor, e.url, 200, e.body.encode(), RECEIVED, None)
+        for e in (*PRICES, *SERIES)
+        if e.vendor == vendor_id
+    )
+    return (*asked, *read_only)
 
 
 def _as_asked(vendor: Vendor, path: Path) -> Iterator[Exchange]:

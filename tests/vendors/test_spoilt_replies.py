@@ -30,8 +30,8 @@ COPIES: Final = 2000
 """Spoilt copies of each vendor's recordings."""
 FIXTURE_COPIES: Final = 400
 """Spoilt copies of each vendor's fixtures, where the recordings are there too; else as many as of those."""
-NAMELESS_ROWS: Final = frozenset({("cboe", "iex_cloud"), ("tiingo", "iex_cloud")})
-"""Vendors whose daily rows are alike and name nothing: no reader can tell them apart."""
+NAMELESS_ROWS: Final = frozenset({("cboe", "iex_cloud"), ("iex_cloud", "cboe"), ("tiingo", "iex_cloud")})
+"""Vendors whose daily rows are alike, and name the same symbol or none: no reader can tell them apart."""
 NAMELESS: Final = frozenset({"finnhub"})
 """Vendors whose replies never name what they are about."""
 TEXT_LIMIT: Final = 400

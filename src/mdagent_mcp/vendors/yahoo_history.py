@@ -136,7 +136,7 @@ class _Basis:
             return 1.0
         if self._query.adjustment is Adjustment.NONE:
             return self._factor(last_day_of(self._query.interval, day))
-        return row.adjusted / row.close if row.adjusted is not None and row.close else None
+        return row.adjusted / row.close if row.adjusted is not None and row.adjusted > 0 and row.close else None
 
     def _factor(self, day: date) -> float:
         """Shares today for each share of `day`, where prices as traded are asked for; else 1."""
@@ -182,10 +182,13 @@ def _read_dividends(instrument: Instrument, chart: Chart, unit: Unit) -> tuple[l
         label = event.optional_text("currency")
         own = read_unit(label, instrument) if label else unit
         day = _event_day(event, chart)
-        if own.currency == unit.currency:
-            found.append(Dividend(day, event.get("amount").number() / own.divisor))
-        else:
+        amount = event.get("amount").number()
+        if own.currency != unit.currency:
             left_out.append(f"the dividend of {day} is in {own.currency} and was left out")
+        elif amount > 0:
+            found.append(Dividend(day, amount / own.divisor))
+        else:
+            left_out.append(f"the dividend of {day} is of {amount:g} and was left out")
     return found, left_out
 
 
