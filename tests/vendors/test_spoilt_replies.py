@@ -62,9 +62,9 @@ def spoilt_copy(exchange: Exchange, number: int, others: Sequence[Exchange]) -> 
 def offers_of(exchange: Exchange) -> Iterable[tuple[Offer[Any, Any], Any, Reply]]:
     """The calls that the exchange may be a recording of, each with what was asked."""
     split = urlsplit(exchange.url)
-    recorded = RecordedUrl(
-        split.path, dict(reversed(parse_qsl(split.query))), exchange.instrument, exchange.received_at
-    )
+    pairs = parse_qsl(split.query)
+    every = {name: tuple(value for other, value in pairs if other == name) for name, _ in pairs}
+    recorded = RecordedUrl(split.path, dict(reversed(pairs)), exchange.instrument, exchange.received_at, every)
     for offer in (*exchange.vendor.offers, *exchange.vendor.readable):
         try:
             query = offer.recognise(recorded)
@@ -85,7 +85,9 @@ def check(exchange: Exchange, rng: Random) -> None:
         instrument=exchange.instrument,
     )
     check_failures([reading.failure, *(reading.failures or {}).values()])
+    asked = {i.symbol for _, query, _ in offers_of(exchange) for i in asked_by(query)}
     for quote in reading.quotes:
+        assert quote.symbol in asked or not asked
         check_quote(quote, exchange)
     if reading.history is not None:
         check_history(reading.history)
@@ -109,6 +111,7 @@ def check_answer(exchange: Exchange, offer: Offer[Any, Any], query: Any, reply: 
             assert (answer.symbol, answer.interval) == (query.instrument.symbol, query.interval)
         check_history(answer)
         return
+    assert set(answer) <= {i.symbol for i in query.instruments} or not query.instruments
     for symbol, outcome in answer.items():
         if isinstance(outcome, Answered):
             assert outcome.value

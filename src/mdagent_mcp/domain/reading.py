@@ -121,7 +121,7 @@ def instant_of(epoch_s: float, path: str) -> datetime:
 
 
 def price_time(instant: datetime, path: str) -> datetime:
-    """The instant of a quote or of an intraday bar, refusing one before 1990: an epoch in a unit that is not seconds."""
+    """The instant of a quote or of an intraday bar, refusing one before 1990: that is an epoch in another unit."""
     if instant < _FIRST_PRICES:
         raise malformed(f"{path} is no time of a price: {instant:%Y-%m-%d}")
     return instant

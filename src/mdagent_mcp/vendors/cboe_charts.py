@@ -85,7 +85,7 @@ def _minutes(root: Json, query: HistoryQuery) -> list[_Row]:
 
 def _bar(prices: Json, start: datetime, volume: float | None, instrument: Instrument) -> Bar | None:
     divisor = divisor_of(instrument)
-    values = [positive(number(prices, name)) for name in ("open", "high", "low", "close")]
+    values = [number(prices, name) for name in ("open", "high", "low", "close")]
     opened, high, low, close = (None if v is None else positive(round(v / divisor, 6)) for v in values)
     if opened is None or high is None or low is None or close is None:
         return None

@@ -54,9 +54,9 @@ def read_quote(query: QuoteQuery, reply: Reply) -> QuoteReading:
 
 
 def read_batch(query: QuoteQuery, reply: Reply) -> QuoteReading:
-    """Read `/stock/market/batch` or an array of quotes: every asked symbol, and every other one too.
+    """Read `/stock/market/batch` or an array of quotes: every asked symbol, or every symbol when none is named.
 
-    The others matter offline, where a recorded URL may not name them all.
+    Lists, and some recorded URLs, name none.
 
     Raises:
         SourceError: with the reply's own reason, MALFORMED_REPLY.
@@ -72,7 +72,7 @@ def read_batch(query: QuoteQuery, reply: Reply) -> QuoteReading:
     }
     for symbol, row in named:
         instrument = _instrument(symbol)
-        if instrument is not None:
+        if instrument is not None and (instrument in query.instruments or not query.instruments):
             reading[instrument.symbol] = _outcome(row, instrument, reply.received_at)
     return reading
 

@@ -198,8 +198,11 @@ def _recognise_chart(recorded: RecordedUrl) -> QuoteQuery | None:
 def _list_query(recorded: RecordedUrl, path: re.Pattern[str]) -> QuoteQuery | None:
     if not path.search(recorded.path):
         return None
-    name, _, asset_class = recorded.query.get("symbol", "").partition("|")
-    return QuoteQuery((_named(name, asset_class, recorded.instrument),), recorded.received_at)
+    asked = []
+    for listed in recorded.repeated.get("symbol", (recorded.query.get("symbol", ""),)):
+        name, _, asset_class = listed.partition("|")
+        asked.append(_named(name, asset_class, recorded.instrument))
+    return QuoteQuery(tuple(dict.fromkeys(asked)), recorded.received_at)
 
 
 def _recognise_series(recorded: RecordedUrl) -> HistoryQuery | None:

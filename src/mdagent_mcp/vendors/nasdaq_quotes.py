@@ -16,7 +16,7 @@ from typing import Final
 
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
-from mdagent_mcp.domain.instruments import AssetClass, Instrument, InvalidSymbolError, parse_symbol
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Quote, Session
 from mdagent_mcp.domain.reading import Json, display_number, malformed, positive
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
@@ -257,9 +257,7 @@ def _is_on(quote: Quote, day: date) -> bool:
 
 
 def read_watchlist(query: QuoteQuery, reply: Reply) -> QuoteReading:
-    """Read `/quote/watchlist`: every asked symbol, and every other row too.
-
-    The other rows matter offline: the URL of a recorded exchange is known with one of its symbols only.
+    """Read `/quote/watchlist`: every asked symbol, matched by name.
 
     Raises:
         SourceError: with the envelope's own reason, MALFORMED_REPLY.
@@ -333,10 +331,7 @@ def _instrument_of_row(row: Json, query: QuoteQuery) -> Instrument | None:
         spelling = spelling_of(instrument)
         if spelling is not None and spelling.names(name):
             return instrument
-    try:
-        return parse_symbol(name)
-    except InvalidSymbolError:
-        return None
+    return None
 
 
 def _read_row(row: Json, instrument: Instrument, received_at: datetime) -> Outcome[tuple[Quote, ...]]:
