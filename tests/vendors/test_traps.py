@@ -240,3 +240,19 @@ def test_an_unknown_symbol_of_cboes_is_no_matter_of_keys() -> None:
         FailureKind.UNKNOWN_SYMBOL,
         FailureKind.THROTTLED,
     ]
+
+
+def test_minutes_in_another_unit_are_no_bars() -> None:
+    """Without a range in the URL nothing else would tell that they are of 1970."""
+    content = daily_chart()
+    result = content["chart"]["result"][0]
+    result["meta"]["dataGranularity"] = "5m"
+    url, received_at = CHART.replace("1d", "5m"), at("2026-08-20T15:00:00")
+    result["timestamp"] = [1787146200, 1787146500, 1787146800]
+    body = json.dumps(content).encode()
+    assert read_recorded(BY_ID["yahoo"], url, body, status=200, received_at=received_at).history is not None
+    result["timestamp"] = [1787146, 1787446, 1787746]
+    body = json.dumps(content).encode()
+    failure = read_recorded(BY_ID["yahoo"], url, body, status=200, received_at=received_at).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.MALFORMED_REPLY
