@@ -30,8 +30,10 @@ COPIES: Final = 2000
 """Spoilt copies of each vendor's recordings."""
 FIXTURE_COPIES: Final = 400
 """Spoilt copies of each vendor's fixtures, where the recordings are there too; else as many as of those."""
-NAMELESS_ROWS: Final = frozenset({("cboe", "iex_cloud"), ("iex_cloud", "cboe"), ("tiingo", "iex_cloud")})
-"""Vendors whose daily rows are alike, and name the same symbol or none: no reader can tell them apart."""
+ALIKE: Final = frozenset(
+    {("cboe", "iex_cloud"), ("iex_cloud", "cboe"), ("tiingo", "iex_cloud"), ("twelve_data", "polygon")}
+)
+"""Vendors whose rows of a day are alike, and name the same symbol or none: no reader can tell them apart."""
 NAMELESS: Final = frozenset({"finnhub"})
 """Vendors whose replies never name what they are about."""
 TEXT_LIMIT: Final = 400
@@ -294,7 +296,7 @@ def test_no_reply_of_another_vendor_is_read(vendor: str) -> None:
     strangers = [e for other in BY_ID if other != vendor for e in (*recordings(other), *fixtures(other)[::5])]
     for exchange in (*recordings(vendor), *fixtures(vendor)[::5]):
         for stranger in strangers:
-            if (vendor, stranger.vendor.id) in NAMELESS_ROWS:
+            if (vendor, stranger.vendor.id) in ALIKE:
                 continue
             mixed = replace(exchange, body=stranger.body, status=200)
             assert prices_of(mixed) == {}, (exchange.name, stranger.name)
