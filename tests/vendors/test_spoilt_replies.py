@@ -21,7 +21,8 @@ import pytest
 from mdagent_mcp.domain.failures import DETAIL_LIMIT, Answered, Failure, SourceError
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Adjustment, History, Quote
-from mdagent_mcp.domain.vendor import Offer, QuoteQuery, RecordedUrl, Reply, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import Offer, QuoteQuery, RecordedUrl, Reply
 from mdagent_mcp.vendors.recorded import read_recorded
 from vendors.exchange_spoiling import dumped, leaves, renamed, shortened, spoilt
 from vendors.recorded_corpus import BY_ID, Exchange, fixtures, recordings
