@@ -106,17 +106,18 @@ def test_prices_as_traded_undo_a_split_after_the_asked_range_and_serve_only_the_
     assert history.dividends == (Dividend(date(2026, 3, 12), 0.3 * 3), Dividend(date(2026, 3, 18), 0.3))
 
 
-def test_full_adjustment_scales_every_price_of_a_bar_by_adjclose() -> None:
-    """Volume stays, and a row without adjclose cannot be served on this basis."""
+def test_full_adjustment_is_told_beside_prices_corrected_for_splits_and_not_applied() -> None:
+    """It is checked against the dividends before anybody multiplies by it; a row without adjclose keeps its prices."""
     payload = load("daily_split.json")
     chart_of(payload)["indicators"]["adjclose"][0]["adjclose"][3] = None
     history = read(replace(DAILY, adjustment=Adjustment.ALL), payload)
-    scale = 39.6 / 40.0
-    assert history.bars[0] == Bar(midnight(12), 39.0 * scale, 40.5 * scale, 38.4 * scale, 40.0 * scale, 3000000.0)
+    assert history.adjustment is Adjustment.SPLITS
+    assert history.bars[0] == Bar(midnight(12), 39.0, 40.5, 38.4, 40.0, 3000000.0, 39.6)
     assert (starts(history), history.null_rows) == (
-        [midnight(12), midnight(16), midnight(18)],
-        (midnight(13), midnight(17)),
+        [midnight(12), midnight(16), midnight(17), midnight(18)],
+        (midnight(13),),
     )
+    assert history.bars[2].adjusted_close is None
 
 
 def test_full_adjustment_without_adjclose_is_refused() -> None:
@@ -314,12 +315,14 @@ def test_an_unknown_time_zone_is_refused(name: str) -> None:
     assert (kind, "is no time zone" in detail) == (FailureKind.MALFORMED_REPLY, True)
 
 
-def test_capital_gains_of_a_fund_are_listed_with_its_dividends() -> None:
-    """They are cash per share, and adjclose counts them."""
+def test_capital_gains_of_a_fund_are_listed_beside_its_dividends() -> None:
+    """They are cash per share; whether the dividends hold them already is for validation to say."""
     payload = load("daily_split.json")
     stamp = int(utc("2026-03-16T13:30:00").timestamp())
     chart_of(payload)["events"]["capitalGains"] = {"g": {"date": stamp, "amount": 1.5}}
-    assert read(DAILY, payload).dividends == (Dividend(date(2026, 3, 16), 1.5), Dividend(date(2026, 3, 18), 0.3))
+    history = read(DAILY, payload)
+    assert history.dividends == (Dividend(date(2026, 3, 18), 0.3),)
+    assert history.capital_gains == (Dividend(date(2026, 3, 16), 1.5),)
 
 
 @pytest.mark.parametrize("currency", ["", "US Dollar", "£"])

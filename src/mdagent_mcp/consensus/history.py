@@ -6,7 +6,6 @@ changed, and the answer lists it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -31,8 +30,8 @@ from mdagent_mcp.consensus.history_grading import (
     grade,
     repaired,
 )
-from mdagent_mcp.consensus.history_series import Series, prepare
-from mdagent_mcp.consensus.repair import REPAIRED_CAP, repair_series
+from mdagent_mcp.consensus.history_series import Series, join_adjusted, prepare
+from mdagent_mcp.consensus.repair import Mended, repair_series
 from mdagent_mcp.domain.answers import Coverage, Explanation, HistoryAnswer, Repair, SeriesIssue
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.prices import Adjustment, History, require_utc
@@ -161,16 +160,16 @@ class _Judging:
             return None
         candidates = [self._candidate(s) for s in self._all]
         best = max((self._graded(c, [o for o in candidates if o is not c]) for c in candidates), key=self._rank)
-        mended, repairs = repair_series(best.candidate.subject, self._context.thresholds)
-        if repairs:
-            best = self._regraded(best, mended, repairs, candidates)
-        return self._told(best, repairs, candidates, failures)
+        mended = repair_series(best.candidate.subject, self._context.thresholds)
+        if mended.repairs:
+            best = self._regraded(best, mended, candidates)
+        return self._told(best, mended, candidates, failures)
 
     def _prepared(self, series: Sequence[History]) -> tuple[Series, ...]:
         groups = self._context.groups
         prepared = [
             prepare(self._question, h, groups.get(h.source, h.source), self._calendar)
-            for h in series
+            for h in self._joined(series)
             if h.symbol == self._question.instrument.symbol and h.interval is self._question.interval
         ]
         usable = [s for s in prepared if s.bars]
@@ -186,16 +185,20 @@ class _Judging:
             off_calendar(series, expectation, self._calendar, interval) if known else None,
             frozenset(expectation.required or ()),
             tuple(s for s in self._all if s.group != series.group),
-            self._companion(series),
         )
         return examine(subject, find_gaps(self._question, series, expectation, self._all))
 
-    def _companion(self, series: Series) -> Series | None:
-        """The series before its adjustment for dividends: the same source's, else another's."""
-        if series.basis is not Adjustment.ALL:
-            return None
-        plain = [s for s in self._all if s.basis is Adjustment.SPLITS and s.history.currency == series.history.currency]
-        return next((s for s in plain if s.source == series.source), plain[0] if plain else None)
+    def _joined(self, series: Sequence[History]) -> list[History]:
+        """The series, one of a source before and one after its correction for dividends as the same one."""
+        plain = {h.source: h for h in series if h.adjustment is Adjustment.SPLITS}
+        if self._question.adjustment is not Adjustment.ALL:
+            return list(series)
+        joined = {
+            h.source: join_adjusted(plain[h.source], h)
+            for h in series
+            if h.adjustment is Adjustment.ALL and h.source in plain
+        }
+        return [*joined.values(), *(h for h in series if h.source not in joined)]
 
     def _graded(self, candidate: Candidate, others: Sequence[Candidate]) -> GradedCandidate:
         limits = self._context.thresholds
@@ -212,21 +215,19 @@ class _Judging:
         trust = self._context.weights.get(source, DEFAULT_TRUST)
         return min(scores), sum(scores) / len(scores), trust, tuple(-ord(c) for c in source)
 
-    def _regraded(
-        self, best: GradedCandidate, mended: Series, repairs: Sequence[Repair], candidates: Sequence[Candidate]
-    ) -> GradedCandidate:
+    def _regraded(self, best: GradedCandidate, mended: Mended, candidates: Sequence[Candidate]) -> GradedCandidate:
         """The grade after repair: what was mended is worth a B at most."""
         before = best.candidate
-        again = examine(replace(before.subject, series=mended), before.gaps)
+        again = examine(replace(before.subject, series=mended.series), before.gaps)
         judged = self._graded(again, [c for c in candidates if c is not before])
-        shown = repaired(judged.observed, Counter(r.rule for r in repairs), REPAIRED_CAP)
+        shown = repaired(judged.observed, mended.repairs, mended.caps)
         assessment = assess(judged.dimensions, tuple(o.finding for o in shown))
         return replace(judged, observed=shown, assessment=assessment)
 
     def _told(
         self,
         best: GradedCandidate,
-        repairs: tuple[Repair, ...],
+        mended: Mended,
         candidates: Sequence[Candidate],
         failures: Mapping[str, str],
     ) -> HistoryJudgement:
@@ -240,7 +241,7 @@ class _Judging:
             series=series,
             coverage=coverage,
             issues=tuple(sorted((i for o in best.observed for i in o.issues), key=_issue_order)),
-            repairs=repairs,
+            repairs=mended.repairs,
             assessment=best.assessment,
             summary=summarise(
                 series,
@@ -249,7 +250,7 @@ class _Judging:
                 used=used,
                 companions={s.source for s in self._all if s.group == series.group},
                 rejected=rejected,
-                repairs=len(repairs),
+                repairs=sum(r.bars for r in mended.repairs),
             ),
             sources_used=used,
             sources_rejected=rejected,

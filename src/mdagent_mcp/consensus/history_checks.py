@@ -13,10 +13,12 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
+from mdagent_mcp.consensus.history_adjustment import AdjustmentReview, review_adjustment
 from mdagent_mcp.consensus.history_levels import Levels, find_levels
 from mdagent_mcp.consensus.history_series import Series
 from mdagent_mcp.consensus.rules import Rule
 from mdagent_mcp.domain.answers import SeriesIssue
+from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Bar, Interval
 from mdagent_mcp.domain.quality import Dimension, Finding, Severity, Verdict
@@ -40,7 +42,11 @@ RULES: Final = (
     Rule("split_error", _PLAUSIBILITY, "No sustained step in the ratio of a split without its event applied."),
     Rule("wick", _PLAUSIBILITY, "No high or low far outside the usual range that no other source shows."),
     Rule("price_jump", _PLAUSIBILITY, "A move beyond 8 deviations is confirmed by another independent source."),
-    Rule("dividend_size", _PLAUSIBILITY, "No dividend above a quarter of the price."),
+    Rule("adjusted_close", _PLAUSIBILITY, "Every close corrected for dividends is positive, finite and near the close."),
+    Rule("dividend_size", _PLAUSIBILITY, "No dividend in the wrong unit: its size fits the price, its fall, the others."),
+    Rule("dividend_phantom", _PLAUSIBILITY, "No dividend listed twice, and none that the price never fell by."),
+    Rule("dividend_date", _PLAUSIBILITY, "A dividend and its adjustment lie on the day on which the price fell by it."),
+    Rule("capital_gains", _PLAUSIBILITY, "A fund's capital gains are not counted beside dividends that hold them."),
     Rule("adjustment_gap", _PLAUSIBILITY, "Prices adjusted for dividends step by the dividend, and only then."),
     Rule("partial_bar", Dimension.TIMELINESS, "A bar of a period still running is marked as partial."),
     Rule("missing_at_end", Dimension.TIMELINESS, "The last completed session is there."),
@@ -66,7 +72,6 @@ class Subject:
         off_calendar: its bars that the calendar knows no session for; None when the calendar cannot tell.
         expected: whether the calendar demands a bar of a period.
         references: series of other upstream groups, which may confirm what looks wrong.
-        companion: the same source's series before the adjustment for dividends, where there is one.
     """
 
     series: Series
@@ -75,12 +80,20 @@ class Subject:
     off_calendar: tuple[datetime, ...] | None
     expected: frozenset[datetime]
     references: tuple[Series, ...] = ()
-    companion: Series | None = None
 
     @cached_property
     def levels(self) -> Levels:
         """The steps of the series and its cells of a wrong unit."""
         return find_levels(self.series)
+
+    @cached_property
+    def review(self) -> AdjustmentReview | None:
+        """What became of its dividends and their adjustment; None when it carries no adjusted closes to check."""
+        if not self.series.to_adjust or not self.series.bars:
+            return None
+        zone = calendar_named(self.instrument.calendar).zone if self.interval.is_intraday else None
+        single_days = self.interval.is_intraday or self.interval is Interval.DAY_1
+        return review_adjustment(self.series, zone, weigh=single_days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,12 +207,15 @@ def _differences(series: Series, reference: Series, left_out: frozenset[datetime
         for n, key in enumerate(series.keys[: series.finished])
         if key not in left_out and reference.index.get(key, reference.finished) < reference.finished
     ]
-    if series.basis is not Adjustment.ALL:
-        return [(key, math.log(reference.closes[m] / series.closes[n])) for key, n, m in pairs]
-    return [
-        (key, math.log(reference.closes[m] / reference.closes[pm]) - math.log(series.closes[n] / series.closes[pn]))
-        for (_, pn, pm), (key, n, m) in itertools.pairwise(pairs)
+    mine, theirs = series.compared, reference.compared
+    logs = [
+        (key, math.log(own), math.log(other))
+        for key, n, m in pairs
+        if (own := mine[n]) is not None and (other := theirs[m]) is not None
     ]
+    if series.basis is not Adjustment.ALL:
+        return [(key, other - own) for key, own, other in logs]
+    return [(key, (other - was) - (own - before)) for (_, before, was), (key, own, other) in itertools.pairwise(logs)]
 
 
 def _relation(limits: HistoryThresholds, middle: float, off_share: float, covered: float, *, apart: bool) -> Relation:

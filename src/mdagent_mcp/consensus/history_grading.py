@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from mdagent_mcp.consensus import history_checks as checks
+from mdagent_mcp.consensus import history_dividend_checks as dividends
 from mdagent_mcp.consensus import history_plausibility as plausibility
 from mdagent_mcp.consensus.history_checks import Observed, Subject, failed, not_run, passed
 from mdagent_mcp.consensus.history_comparison import Comparison, HistoryThresholds, check_cross_source, corroboration
@@ -24,8 +25,9 @@ from mdagent_mcp.consensus.history_coverage import (
     staleness_score,
 )
 from mdagent_mcp.consensus.history_series import Series, basis_of
+from mdagent_mcp.consensus.repair import REPAIRED_CAP
 from mdagent_mcp.consensus.wording import joined, plural
-from mdagent_mcp.domain.answers import Coverage
+from mdagent_mcp.domain.answers import Coverage, Repair
 from mdagent_mcp.domain.calendar import Calendar
 from mdagent_mcp.domain.prices import Adjustment
 from mdagent_mcp.domain.quality import Assessment, Dimension, DimensionScore, Verdict, assess
@@ -46,8 +48,12 @@ CHECKS: Final[tuple[Check, ...]] = (
     plausibility.check_split_error,
     plausibility.check_wick,
     plausibility.check_price_jump,
-    plausibility.check_dividend_size,
-    plausibility.check_adjustment_gap,
+    dividends.check_adjusted_close,
+    dividends.check_dividend_size,
+    dividends.check_dividend_phantom,
+    dividends.check_dividend_date,
+    dividends.check_capital_gains,
+    dividends.check_adjustment_gap,
 )
 """The checks of a single series, in the order of reporting; a new one is a function and its name here."""
 
@@ -267,16 +273,20 @@ def check_currency(subject: Subject) -> Observed:
     return failed("currency", 79.0, f"in {stated}, while the listing is usually quoted in {usual}")
 
 
-def repaired(observed: Sequence[Observed], counts: Mapping[str, int], cap: float) -> tuple[Observed, ...]:
-    """The results with a repaired rule that now passes shown as what it is: mended, and worth `cap` at most."""
+def repaired(observed: Sequence[Observed], repairs: Sequence[Repair], caps: Mapping[str, float]) -> tuple[Observed, ...]:
+    """The results with a repaired rule shown as what it is: mended, and worth its cap at most."""
     shown = []
     for each in observed:
-        count = counts.get(each.finding.rule, 0)
-        if count and each.finding.verdict is not Verdict.FAILED:
-            each_failed = failed(each.finding.rule, cap, f"{plural(count, 'price')} repaired")
-            shown.append(Observed(each_failed.finding))
-        else:
+        rule = each.finding.rule
+        cap = caps.get(rule, 100.0)
+        if rule not in caps or (each.finding.verdict is Verdict.FAILED and (each.finding.cap or 0.0) <= cap):
             shown.append(each)
+            continue
+        told = [r for r in repairs if r.rule == rule]
+        count = sum(r.bars for r in told)
+        mended = failed(rule, cap, f"{plural(count, 'value')} repaired: {told[0].why}")
+        # A repair is listed as such; as an issue it counts only where something stays in doubt.
+        shown.append(mended if cap < REPAIRED_CAP else Observed(mended.finding))
     return tuple(shown)
 
 

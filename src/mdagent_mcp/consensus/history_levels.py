@@ -25,6 +25,8 @@ SPLIT_FACTORS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
 _ANY_FACTOR: Final = math.log(3.0)
 """From this size on any step without signs of trading is a wrong factor: a day's own move hides the exact ratio."""
 _SMALLEST_STEP: Final = math.log(1.25)
+_WILD: Final = 12.0
+"""Deviations that a step must have to be a split that nobody lists: a wild series hits any small ratio by chance."""
 _UNIT_TOLERANCE: Final = 0.15
 _LN10: Final = math.log(10.0)
 _NEIGHBOURS: Final = 10
@@ -171,7 +173,7 @@ def _kind(series: Series, begin: int, size: float, *, returns: bool) -> StepKind
         return "move"
     factors = (*SPLIT_FACTORS, *(max(r, 1.0 / r) for r in listed))
     near_factor = any(abs(abs(size) - math.log(k)) <= min(0.12, 0.12 * math.log(k)) for k in factors if k >= 1.25)
-    if not near_factor and abs(size) < _ANY_FACTOR:
+    if abs(size) < _ANY_FACTOR and (not near_factor or abs(size) < _WILD * series.deviation):
         return "move"
     return "move" if _is_trading(series, begin, size) else "split"
 

@@ -1,20 +1,19 @@
-"""Checks on whether prices can be believed: units, splits, wicks, jumps, dividends.
+"""Checks on whether prices can be believed: units, splits, wicks, jumps.
 
 What looks wrong is no error once an independent source shows the same: a crash is a crash.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from bisect import bisect_right
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from statistics import median
 from types import MappingProxyType
 from typing import Final
 
-from mdagent_mcp.consensus.history_checks import Observed, Subject, failed, not_run, passed, tick_of
+from mdagent_mcp.consensus.history_checks import Observed, Subject, failed, not_run, passed
+from mdagent_mcp.consensus.history_dividend_checks import pays_dividend
 from mdagent_mcp.consensus.history_levels import EVENT_WINDOW, Levels, Step, volume_burst
 from mdagent_mcp.consensus.history_series import Series, prices_of
 from mdagent_mcp.domain.prices import Adjustment, Interval
@@ -123,7 +122,7 @@ def check_price_jump(subject: Subject) -> Observed:
     quiet = 0
     confirmed = 0
     for n, deviations in _jumps(subject):
-        if n in explained or _pays_dividend(series, n):
+        if n in explained or pays_dividend(series, n):
             continue
         if confirms_return(subject, n):
             confirmed += 1
@@ -137,43 +136,6 @@ def check_price_jump(subject: Subject) -> Observed:
         return passed("price_jump", f"no unconfirmed jump; {confirmed} confirmed" if confirmed else "no jump")
     cap = 66.0 if quiet else 79.0
     return failed("price_jump", cap, f"{len(rows)} jumps that no independent source confirms", rows)
-
-
-def check_dividend_size(subject: Subject) -> Observed:
-    """A dividend above a quarter of the price is most often one in the wrong unit."""
-    series = subject.series
-    inside = [d for d in series.history.dividends if series.keys and series.keys[0].date() < d.day]
-    if not inside:
-        return not_run("dividend_size", "no dividend in the range")
-    # Prices adjusted for dividends lie below what the dividend was paid on.
-    most = 0.5 if series.basis is Adjustment.ALL else 0.25
-    rows = []
-    for dividend in inside:
-        price = _close_before(series, dividend.day)
-        ex_day = series.index.get(_key_on(series, dividend.day), 0)
-        # A special dividend that size exists; then the price falls by it.
-        if not abs(dividend.amount) <= most * price and not _pays_dividend(series, ex_day):
-            share = dividend.amount / price
-            rows.append((_key_on(series, dividend.day), f"dividend {dividend.amount:g} is {share:.0%} of {price:g}"))
-    if not rows:
-        return passed("dividend_size", f"{len(inside)} dividends are below {most:.0%} of the price")
-    return failed("dividend_size", 62.0, rows[0][1], rows)
-
-
-def check_adjustment_gap(subject: Subject) -> Observed:
-    """Whether the adjusted prices step against the unadjusted ones by the listed dividends and by nothing else."""
-    series, plain = subject.series, subject.companion
-    if series.basis is not Adjustment.ALL or subject.interval is not Interval.DAY_1:
-        return not_run("adjustment_gap", "only for daily prices adjusted for dividends")
-    if plain is None:
-        return not_run("adjustment_gap", "no series before the adjustment to compare with")
-    listed = {d.day: d.amount for d in (*series.history.dividends, *plain.history.dividends)}
-    if not listed:
-        return not_run("adjustment_gap", "no source lists dividends")
-    rows = _adjustment_gaps(subject, plain, listed)
-    if not rows:
-        return passed("adjustment_gap", f"{len(listed)} dividends are adjusted for")
-    return failed("adjustment_gap", 64.0, rows[0][1], rows)
 
 
 def confirms_return(subject: Subject, index: int) -> bool:
@@ -241,18 +203,6 @@ def _unseen_splits(series: Series) -> list[tuple[datetime, str]]:
     return rows
 
 
-def _pays_dividend(series: Series, index: int) -> bool:
-    """Whether the move into a bar is the fall by a listed dividend, half to one and a half times of it."""
-    if index == 0 or series.basis is Adjustment.ALL:
-        return False
-    before, day = series.keys[index - 1].date(), series.keys[index].date()
-    paid = sum(d.amount for d in series.history.dividends if before < d.day <= day and d.amount > 0)
-    share = paid / series.closes[index - 1]
-    if not 0.0 < share < 1.0:
-        return False
-    return 0.5 <= series.returns[index] / math.log(1.0 - share) <= 1.5
-
-
 def _explained(levels: Levels) -> set[int]:
     """Bars whose move into or out of them other rules speak of, or that a listed split explains."""
     places: set[int] = set()
@@ -276,30 +226,3 @@ def _jumps(subject: Subject) -> list[tuple[int, float]]:
         if abs(size) > 8.0 * deviation:
             found.append((n, min(999.0, abs(size) / max(deviation, 1e-9))))
     return found
-
-
-def _adjustment_gaps(subject: Subject, plain: Series, listed: Mapping[date, float]) -> list[tuple[datetime, str]]:
-    series = subject.series
-    common = [(n, plain.index[key]) for n, key in enumerate(series.keys) if key in plain.index]
-    days = sorted(listed)
-    rows = []
-    for (a, pa), (b, pb) in itertools.pairwise(common):
-        step = series.returns[b] if b == a + 1 else math.log(series.closes[b] / series.closes[a])
-        step -= math.log(plain.closes[pb] / plain.closes[pa])
-        first, last = series.keys[a].date(), series.keys[b].date()
-        paid = sum(listed[d] for d in days[bisect_right(days, first) : bisect_right(days, last)])
-        share = min(0.99, max(0.0, paid / plain.closes[pa]))
-        tick = tick_of(subject.instrument, series.closes[a]) / min(series.closes[a], plain.closes[pa])
-        if abs(step + math.log(1.0 - share)) > max(0.4 * share, 0.003, 1.5 * tick):
-            detail = f"adjusted prices step by {step:+.2%}, the listed dividend asks for {-math.log(1.0 - share):+.2%}"
-            rows.append((series.keys[b], detail))
-    return rows
-
-
-def _close_before(series: Series, day: date) -> float:
-    before = [n for n, key in enumerate(series.keys) if key.date() < day]
-    return series.closes[before[-1]]
-
-
-def _key_on(series: Series, day: date) -> datetime:
-    return next((key for key in series.keys if key.date() >= day), series.keys[-1])

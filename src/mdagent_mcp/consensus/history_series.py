@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from itertools import pairwise
@@ -44,6 +44,8 @@ class Series:
         bad_volumes: starts of rows whose volume is no count (negative or not finite).
         extended_dropped: rows outside regular hours that nobody asked for.
         partial: the last bar covers a period that had not ended when the source answered.
+        to_adjust: the bars are before the correction for dividends that `adjusted_close` states; it is applied when
+            the series is served.
     """
 
     history: History
@@ -57,6 +59,7 @@ class Series:
     bad_volumes: tuple[datetime, ...] = ()
     extended_dropped: int = 0
     partial: bool = False
+    to_adjust: bool = False
 
     @property
     def source(self) -> str:
@@ -67,6 +70,13 @@ class Series:
     def closes(self) -> tuple[float, ...]:
         """Closing prices."""
         return tuple(b.close for b in self.bars)
+
+    @cached_property
+    def compared(self) -> tuple[float | None, ...]:
+        """The closes on the basis of the series; None where the source's correction for dividends cannot be used."""
+        if not self.to_adjust:
+            return self.closes
+        return tuple(b.adjusted_close if usable_adjustment(b) else None for b in self.bars)
 
     @cached_property
     def index(self) -> dict[datetime, int]:
@@ -107,6 +117,11 @@ class Series:
         return median((b.high - b.low) / b.close for b in self.bars) if self.bars else 0.0
 
 
+def usable_adjustment(bar: Bar) -> bool:
+    """Whether a bar's adjusted close can be one: positive, finite and not many times the close."""
+    return bar.adjusted_close is not None and 0.0 < bar.adjusted_close < 10.0 * bar.close
+
+
 def prices_of(bar: Bar) -> dict[str, float]:
     """The four prices of a bar by name."""
     return {"open": bar.open, "high": bar.high, "low": bar.low, "close": bar.close}
@@ -128,6 +143,17 @@ def period_of(interval: Interval, start: datetime) -> datetime:
     elif interval is Interval.MONTH_1:
         day = day.replace(day=1)
     return datetime.combine(day, time(0), UTC)
+
+
+def join_adjusted(plain: History, adjusted: History) -> History:
+    """One source's series before its correction for dividends, with the corrected closes beside the prices."""
+    closes = {b.start: b.close for b in adjusted.bars}
+    return replace(
+        plain,
+        bars=tuple(replace(b, adjusted_close=closes.get(b.start)) for b in plain.bars),
+        dividends=plain.dividends or adjusted.dividends,
+        capital_gains=plain.capital_gains or adjusted.capital_gains,
+    )
 
 
 def trading_bounds(calendar: Calendar, question: HistoryQuestion) -> tuple[datetime, datetime]:
@@ -153,10 +179,16 @@ def prepare(question: HistoryQuestion, history: History, group: str, calendar: C
     kept, keys, duplicates = _one_per_period(question.interval, ordered)
     bars, bad_volumes = _volumes(kept)
     bars, keys, dropped = _regular_only(question, calendar, bars, keys)
+    basis = basis_of(question.instrument, history.adjustment)
+    to_adjust = (
+        basis is Adjustment.SPLITS
+        and basis_of(question.instrument, question.adjustment) is Adjustment.ALL
+        and any(b.adjusted_close is not None for b in bars)
+    )
     return Series(
         history,
         group,
-        basis_of(question.instrument, history.adjustment),
+        Adjustment.ALL if to_adjust else basis,
         tuple(bars),
         tuple(keys),
         disordered,
@@ -165,6 +197,7 @@ def prepare(question: HistoryQuestion, history: History, group: str, calendar: C
         bad_volumes,
         dropped,
         bool(bars) and is_partial(question.interval, calendar, bars[-1], history),
+        to_adjust,
     )
 
 
@@ -255,7 +288,7 @@ def _volumes(bars: list[Bar]) -> tuple[list[Bar], tuple[datetime, ...]]:
     if not bad:
         return bars, ()
     refused = set(bad)
-    return [Bar(b.start, b.open, b.high, b.low, b.close) if b.start in refused else b for b in bars], bad
+    return [replace(b, volume=None) if b.start in refused else b for b in bars], bad
 
 
 def _regular_only(

@@ -1,53 +1,190 @@
 """Conservative repair of a served series: a value is replaced only where the evidence leaves no choice.
 
-Two kinds of evidence count. The series itself: a price that is an exact power of ten away from bars on both sides
-and fits its own bar once scaled. Other sources: a price that a check of the series found impossible and an
-independent source of the same basis states plausibly, or one that two independent groups contradict with one voice.
+Three kinds of evidence count. The series itself: a price that is an exact power of ten away from bars on both sides
+and fits its own bar once scaled, a stretch on the basis of a listed split, an adjusted close that does not follow
+from its own dividends. Other sources: a price that a check of the series found impossible and an independent source of
+the same basis states plausibly, or one that two independent groups contradict with one voice.
 Missing bars are listed, never filled in, and nothing is interpolated. Every change is in the answer with its reason.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
+from mdagent_mcp.consensus.history_adjustment import AdjustmentReview
+from mdagent_mcp.consensus.history_blocks import Block, find_blocks
 from mdagent_mcp.consensus.history_checks import Subject
 from mdagent_mcp.consensus.history_comparison import HistoryThresholds
+from mdagent_mcp.consensus.history_dividends import LARGE
 from mdagent_mcp.consensus.history_levels import Cell
-from mdagent_mcp.consensus.history_plausibility import confirms_cell, find_wicks
+from mdagent_mcp.consensus.history_plausibility import confirms_cell, confirms_return, find_wicks
 from mdagent_mcp.consensus.history_series import PRICE_FIELDS, Series, prices_of
 from mdagent_mcp.domain.answers import Repair
-from mdagent_mcp.domain.prices import Adjustment, Bar
+from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend
 
 REPAIRED_CAP: Final = 85.0
 """The most a dimension is worth in which something was repaired."""
+UNPROVEN_CAP: Final = 45.0
+"""Plausibility of a series made consistent without proof of which side was right: all of it may be in a wrong unit."""
 _NEAR: Final = 0.3
 """How far a scaled price may lie from the bars around it, relative."""
 _MOST: Final = 0.05
-"""Share of the bars that may be repaired; a series with more wrong is refused rather than rebuilt."""
+"""Share of the bars whose single prices may be repaired; with more wrong a series is refused rather than rebuilt."""
+_SAME_FACTOR: Final = 5e-4
+"""Adjusted closes are corrected where the factor changes by more than this: less is the vendor's own rounding."""
+_FIELDS: Final = ("prices", *PRICE_FIELDS, "volume", "adjusted_close", "dividend")
 
 
-def repair_series(subject: Subject, limits: HistoryThresholds) -> tuple[Series, tuple[Repair, ...]]:
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What a repair made of a series.
+
+    Attributes:
+        series: corrected where listed.
+        repairs: every correction, oldest first, those of consecutive bars told once.
+        caps: by rule the most its dimension is worth after the repair.
+    """
+
+    series: Series
+    repairs: tuple[Repair, ...] = ()
+    caps: Mapping[str, float] = field(default_factory=dict)
+
+
+def repair_series(subject: Subject, limits: HistoryThresholds) -> Mended:
     """The series with what could be repaired, and what was changed.
 
-    Only bars that independent sources or the series itself decide are touched; with more than 5 % of the bars
-    concerned (one at least is allowed) nothing is.
+    Stretches on another level come first, then single prices (of at most 5 % of the bars, one at least), then the
+    correction for dividends, which rests on the prices.
     """
+    series, blocks = _without_blocks(subject)
+    series, cells = _without_cells(replace(subject, series=series), limits)
+    series, adjusted = _readjusted(replace(subject, series=series))
+    repairs = [*_block_repairs(subject.series, blocks), *cells, *adjusted]
+    caps = {r.rule: REPAIRED_CAP for r in repairs}
+    caps |= {b.rule: UNPROVEN_CAP for b in blocks if not b.proven}
+    ordered = sorted(repairs, key=lambda r: (r.time, _FIELDS.index(r.field)))
+    return Mended(series, tuple(ordered), MappingProxyType(caps))
+
+
+def _without_blocks(subject: Subject) -> tuple[Series, tuple[Block, ...]]:
+    """The series with every stretch on its right level that no other source shows as it is."""
+    series = subject.series
+    edge = [(b, b.first or b.last) for b in find_blocks(series, subject.levels)]
+    blocks = tuple(b for b, n in edge if n < len(series.bars) and not confirms_return(subject, n))
+    if not blocks:
+        return series, ()
+    bars, history = list(series.bars), series.history
+    for block in blocks:
+        bars[block.first : block.last] = [_scaled_bar(bar, block) for bar in bars[block.first : block.last]]
+        paid = tuple(_scaled_dividend(series, d, block) for d in history.dividends)
+        history = replace(history, dividends=paid)
+    return replace(series, bars=tuple(bars), history=history), blocks
+
+
+def _scaled_dividend(series: Series, dividend: Dividend, block: Block) -> Dividend:
+    """A dividend paid within a stretch that fits its prices is in their unit, and goes with them."""
+    first, last = (series.keys[n].date() for n in (block.first, block.last - 1))
+    if not first < dividend.day <= last:
+        return dividend
+    n = next(n for n in range(block.first, block.last) if series.keys[n].date() >= dividend.day)
+    fits = dividend.amount < LARGE * series.closes[n - 1]
+    return Dividend(dividend.day, _exact(dividend.amount * block.prices)) if fits else dividend
+
+
+def _scaled_bar(bar: Bar, block: Block) -> Bar:
+    opened, high, low, close = (_exact(price * block.prices) for price in prices_of(bar).values())
+    adjusted = None if bar.adjusted_close is None else bar.adjusted_close * block.prices
+    volume = bar.volume if bar.volume is None or block.volumes == 1.0 else _exact(bar.volume * block.volumes)
+    return Bar(bar.start, opened, high, low, close, volume, adjusted)
+
+
+def _block_repairs(series: Series, blocks: Iterable[Block]) -> list[Repair]:
+    repairs = []
+    for block in blocks:
+        bar, places = series.bars[block.first], range(block.first, block.last)
+        why = block.why if block.proven else f"{block.why}; the newest bars are taken as the measure"
+        told = [("prices", bar.close, bar.close * block.prices)]
+        if bar.volume is not None and block.volumes != 1.0:
+            told.append(("volume", bar.volume, bar.volume * block.volumes))
+        repairs += [
+            _spread(Repair(block.rule, series.keys[block.first], name, before, _exact(after), why), series, places)
+            for name, before, after in told
+        ]
+    return repairs
+
+
+def _spread(repair: Repair, series: Series, places: range) -> Repair:
+    """A repair of the first bar as the one of all of them."""
+    return replace(repair, until=series.keys[places[-1]], bars=len(places)) if len(places) > 1 else repair
+
+
+def _without_cells(subject: Subject, limits: HistoryThresholds) -> tuple[Series, list[Repair]]:
+    """The series with single prices corrected, unless too many would be."""
     series = subject.series
     repairs = [*_unit_repairs(subject), *_wick_repairs(subject, limits)]
     done = {(r.time, r.field) for r in repairs}
     repairs += [r for r in _majority_repairs(subject, limits) if (r.time, r.field) not in done]
     changed = {r.time for r in repairs}
     if not repairs or len(changed) > max(1.0, _MOST * len(series.bars)):
-        return series, ()
-    ordered = tuple(sorted(repairs, key=lambda r: (r.time, PRICE_FIELDS.index(r.field))))
+        return series, []
     bars = list(series.bars)
-    for repair in ordered:
+    for repair in repairs:
         n = series.index[repair.time]
         bars[n] = _with_price(bars[n], repair.field, repair.after)
-    return replace(series, bars=tuple(bars)), ordered
+    return replace(series, bars=tuple(bars)), repairs
+
+
+def _readjusted(subject: Subject) -> tuple[Series, list[Repair]]:
+    """The series with its correction for dividends computed anew where a fault of it is decided."""
+    series, review = subject.series, subject.review
+    if review is None or not any(f.decided for f in review.faults):
+        return series, []
+    repairs = [
+        Repair(f.rule, series.keys[f.index], "dividend", f.before, f.after, f.detail)
+        for f in review.faults
+        if f.decided and f.before is not None and f.after is not None and f.before != f.after
+    ]
+    repairs += _column_repairs(series, review)
+    bars = tuple(
+        replace(bar, adjusted_close=bar.close * factor) for bar, factor in zip(series.bars, review.factors, strict=True)
+    )
+    history = replace(series.history, dividends=review.dividends)
+    if any(f.rule == "capital_gains" and f.decided for f in review.faults):
+        history = replace(history, capital_gains=())
+    return replace(series, bars=bars, history=history), repairs
+
+
+def _column_repairs(series: Series, review: AdjustmentReview) -> list[Repair]:
+    """One repair for every stretch of adjusted closes that changes by one factor."""
+    repairs: list[Repair] = []
+    begin, ratio = 0, 1.0
+    ratios = [
+        bar.close * factor / bar.adjusted_close if bar.adjusted_close else None
+        for bar, factor in zip(series.bars, review.factors, strict=True)
+    ]
+    for n, each in enumerate([*ratios, 1.0]):
+        now = -1.0 if each is None else each
+        if abs(now / ratio - 1.0) <= _SAME_FACTOR:
+            continue
+        if abs(ratio - 1.0) > _SAME_FACTOR and n > begin:
+            repairs.append(_column_repair(series, review, range(begin, n)))
+        begin, ratio = n, now or 1e-300
+    return repairs
+
+
+def _column_repair(series: Series, review: AdjustmentReview, places: range) -> Repair:
+    bar = series.bars[places[0]]
+    after = [f for f in review.faults if f.decided and f.index >= places[0]] or [f for f in review.faults if f.decided]
+    why = f"computed from the dividends: {after[0].detail}"
+    before = bar.adjusted_close if bar.adjusted_close is not None and math.isfinite(bar.adjusted_close) else None
+    computed = bar.close * review.factors[places[0]]
+    repair = Repair(after[0].rule, series.keys[places[0]], "adjusted_close", before, computed, why)
+    return _spread(repair, series, places)
 
 
 def _unit_repairs(subject: Subject) -> list[Repair]:
@@ -61,15 +198,27 @@ def _unit_repairs(subject: Subject) -> list[Repair]:
         scaled = series.bars[index]
         for cell in found:
             scaled = _with_price(scaled, cell.name, _scaled(prices_of(scaled)[cell.name], cell.exponent))
+        scaled = _without_echo(series.bars[index], scaled, {cell.name for cell in found})
         if _fits(series, index, scaled, set(by_bar)):
             repairs += [_unit_repair(series, cell, prices_of(scaled)[cell.name]) for cell in found]
     return repairs
 
 
+def _without_echo(stated: Bar, scaled: Bar, wrong: set[str]) -> Bar:
+    """A high or low that is nothing but the wrong open or close says nothing: the right ones bound it."""
+    echoes = {getattr(stated, name) for name in wrong & {"open", "close"}}
+    if "low" in wrong and stated.low in echoes:
+        scaled = _with_price(scaled, "low", min(scaled.open, scaled.close))
+    if "high" in wrong and stated.high in echoes:
+        scaled = _with_price(scaled, "high", max(scaled.open, scaled.close))
+    return scaled
+
+
 def _unit_repair(series: Series, cell: Cell, after: float) -> Repair:
     before = prices_of(series.bars[cell.index])[cell.name]
     factor = f"{10**cell.exponent} times" if cell.exponent > 0 else f"1/{10**-cell.exponent} of"
-    why = f"{factor} the bars on both sides ({cell.level:g}); scaled it fits its bar"
+    fits = "scaled it fits its bar" if after == _scaled(before, cell.exponent) else "it is that of the wrong print"
+    why = f"{factor} the bars on both sides ({cell.level:g}); {fits}"
     return Repair("unit_error", series.keys[cell.index], cell.name, before, after, why)
 
 
@@ -171,8 +320,12 @@ def _one_per_group(references: Iterable[Series]) -> Sequence[Series]:
 
 
 def _scaled(price: float, exponent: int) -> float:
-    # Dividing by a power of ten leaves noise in the last digits of a double that no vendor ever stated.
-    return float(f"{price / 10.0**exponent:.10g}")
+    return _exact(price / 10.0**exponent)
+
+
+def _exact(value: float) -> float:
+    # Scaling leaves noise in the last digits of a double that no vendor ever stated.
+    return float(f"{value:.10g}")
 
 
 def _keeps_price_rule(bar: Bar) -> bool:
@@ -180,5 +333,8 @@ def _keeps_price_rule(bar: Bar) -> bool:
 
 
 def _with_price(bar: Bar, name: str, price: float) -> Bar:
+    adjusted = bar.adjusted_close
+    if name == "close" and adjusted is not None:
+        adjusted *= price / bar.close  # a vendor computes it from the very close that was wrong
     prices = prices_of(bar) | {name: price}
-    return Bar(bar.start, prices["open"], prices["high"], prices["low"], prices["close"], bar.volume)
+    return Bar(bar.start, prices["open"], prices["high"], prices["low"], prices["close"], bar.volume, adjusted)

@@ -234,23 +234,28 @@ class SeriesIssue:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A value that was corrected.
+    """A value that was corrected, or one correction of consecutive bars.
 
     Attributes:
         rule: the rule that decided it.
-        time: start of the bar.
-        field: which price.
-        before: as the source gave it.
-        after: as it is served.
+        time: start of the bar, or of the first one.
+        field: open, high, low, close, volume, `adjusted_close`, `dividend` (then `time` is the ex-date), or `prices`:
+            all four prices of every bar by one factor, `before` and `after` being closes.
+        before: as the source gave it; None when it gave nothing that is a number.
+        after: as it is served; 0 for a dividend that never was.
         why: the evidence.
+        until: start of the last bar that the same was done to, each in its own proportion; None for a single bar.
+        bars: how many bars.
     """
 
     rule: str
     time: datetime
     field: str
-    before: float
+    before: float | None
     after: float
     why: str
+    until: datetime | None = None
+    bars: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +298,7 @@ class HistoryAnswer:
         usage: what it cost.
         judged_at: when.
         cached: whether it came out of the cache.
+        unrepaired: the repaired bars as the source stated them, oldest first.
     """
 
     symbol: str
@@ -315,3 +321,4 @@ class HistoryAnswer:
     judged_at: datetime
     usage: Usage = field(default_factory=lambda: Usage(0, 0, 0.0))
     cached: bool = False
+    unrepaired: tuple[Bar, ...] = ()

@@ -148,6 +148,8 @@ class Bar:
         low: lowest price.
         close: last price.
         volume: shares or units in the source's own scope; None where the source has none (forex, indices).
+        adjusted_close: the close as the source corrected it for dividends too, unchecked (it may be negative or
+            infinite); None where the source tells no such column beside `close`.
     """
 
     start: datetime
@@ -156,6 +158,7 @@ class Bar:
     low: float
     close: float
     volume: float | None = None
+    adjusted_close: float | None = None
 
     def __post_init__(self) -> None:
         require_utc("start", self.start)
@@ -190,7 +193,8 @@ class History:
         symbol: canonical symbol.
         source: source id.
         interval: the bar length actually delivered.
-        adjustment: the basis of the prices.
+        adjustment: the basis of the prices. A source whose bars carry `adjusted_close` gives them corrected for splits
+            only, also when `ALL` was asked: the adjustment is checked before it is applied.
         timezone: IANA name of the exchange's time zone.
         received_at: when the reply had arrived here, UTC.
         bars: oldest first, as the source gave them but for null rows; order and duplicates are for validation.
@@ -200,6 +204,7 @@ class History:
         extended_hours: whether pre- and post-market bars are included.
         dividends: those the source told about, within or after the range.
         splits: those the source told about, within or after the range.
+        capital_gains: a fund's distributions of capital gains that the source lists beside its dividends.
         notes: what was converted or decided while reading.
     """
 
@@ -216,6 +221,7 @@ class History:
     extended_hours: bool = False
     dividends: tuple[Dividend, ...] = ()
     splits: tuple[Split, ...] = ()
+    capital_gains: tuple[Dividend, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
 """Yahoo's chart read as a series of bars.
 
-The rule of this module: prices come split-adjusted; they are scaled only on request (`all` by `adjclose`, `none` by
-the splits that the same reply tells) and a row that cannot be scaled is not served. Bars of another length than
+The rule of this module: prices come split-adjusted, with `adjclose` beside them: wrong dividends are Yahoo's most
+frequent error, so that correction is checked before it is applied and not applied here. Prices as traded (`none`) are
+scaled by the splits that the same reply tells. Bars of another length than
 asked are refused. The running day or minute, which Yahoo may append as a row of its own, is joined with its bar.
 """
 
@@ -65,7 +66,7 @@ def read_history(query: HistoryQuery, reply: Reply) -> History:
         symbol=query.instrument.symbol,
         source=SOURCE,
         interval=query.interval,
-        adjustment=query.adjustment,
+        adjustment=basis.adjustment,
         timezone=chart.timezone,
         received_at=reply.received_at,
         bars=bars,
@@ -74,6 +75,7 @@ def read_history(query: HistoryQuery, reply: Reply) -> History:
         partial_last_bar=_end_of(bars[-1].start, chart, query) > reply.received_at,
         extended_hours=query.extended_hours and query.interval.is_intraday,
         dividends=basis.dividends(),
+        capital_gains=basis.capital_gains(),
         splits=tuple(s for s in basis.splits if s.day >= query.first),
         notes=basis.notes(bars),
     )
@@ -99,7 +101,9 @@ class _Basis:
     def __init__(self, query: HistoryQuery, chart: Chart, unit: Unit) -> None:
         self.unit = unit
         self.splits = _read_splits(chart)
-        self._paid, self._left_out = _read_dividends(query.instrument, chart, unit)
+        self._paid, left_out = _read_cash(chart, "dividends", query.instrument, unit)
+        self._gains, more_left_out = _read_cash(chart, "capitalGains", query.instrument, unit)
+        self._left_out = left_out + more_left_out
         self._query = query
         self._chart = chart
         self._adjusts = query.instrument.asset_class not in NEVER_ADJUSTED
@@ -107,18 +111,28 @@ class _Basis:
             raise malformed("the chart has no adjclose to adjust for dividends by")
 
     def bar(self, start: datetime, row: Row) -> Bar | None:
-        """The row as a bar; None when it has no prices, or none on the basis asked for."""
+        """The row as a bar; None when it has no prices."""
         prices = row.prices
-        scale = self._scale(self._day_of(start), row)
-        if prices is None or scale is None:
+        if prices is None:
             return None
+        day = self._day_of(start)
+        scale = self._factor(last_day_of(self._query.interval, day))
         first, high, low, last = (_finite(price * scale / self.unit.divisor) for price in prices)
-        return Bar(start, first, high, low, last, self._volume(self._day_of(start), row.volume))
+        return Bar(start, first, high, low, last, self._volume(day, row.volume), self._adjusted(row))
+
+    @property
+    def adjustment(self) -> Adjustment:
+        """The basis of the bars: `all` is told by their `adjusted_close`, not applied."""
+        asked = self._query.adjustment
+        return Adjustment.SPLITS if self._adjusts and asked is Adjustment.ALL else asked
 
     def dividends(self) -> tuple[Dividend, ...]:
         """The dividends from the first asked day on, on the basis of the prices."""
-        wanted = sorted((d for d in self._paid if d.day >= self._query.first), key=lambda d: d.day)
-        return tuple(Dividend(d.day, _finite(d.amount * self._factor(d.day))) for d in wanted)
+        return self._asked(self._paid)
+
+    def capital_gains(self) -> tuple[Dividend, ...]:
+        """A fund's distributions of capital gains from the first asked day on, on the basis of the prices."""
+        return self._asked(self._gains)
 
     def notes(self, bars: Sequence[Bar]) -> tuple[str, ...]:
         """What was decided while reading, and which bars no single basis fits."""
@@ -131,12 +145,14 @@ class _Basis:
             notes += [f"the bar of {day} contains a split and is in new shares throughout" for day in cut]
         return tuple(notes)
 
-    def _scale(self, day: date, row: Row) -> float | None:
-        if not self._adjusts or self._query.adjustment is Adjustment.SPLITS:
-            return 1.0
-        if self._query.adjustment is Adjustment.NONE:
-            return self._factor(last_day_of(self._query.interval, day))
-        return row.adjusted / row.close if row.adjusted is not None and row.adjusted > 0 and row.close else None
+    def _adjusted(self, row: Row) -> float | None:
+        if not self._adjusts or self._query.adjustment is not Adjustment.ALL or row.adjusted is None:
+            return None
+        return row.adjusted / self.unit.divisor
+
+    def _asked(self, paid: Sequence[Dividend]) -> tuple[Dividend, ...]:
+        wanted = sorted((d for d in paid if d.day >= self._query.first), key=lambda d: d.day)
+        return tuple(Dividend(d.day, _finite(d.amount * self._factor(d.day))) for d in wanted)
 
     def _factor(self, day: date) -> float:
         """Shares today for each share of `day`, where prices as traded are asked for; else 1."""
@@ -174,11 +190,10 @@ def _read_splits(chart: Chart) -> tuple[Split, ...]:
     return tuple(sorted(found, key=lambda s: s.day))
 
 
-def _read_dividends(instrument: Instrument, chart: Chart, unit: Unit) -> tuple[list[Dividend], list[str]]:
-    """The dividends in the currency of the prices, and a note about those in another one."""
+def _read_cash(chart: Chart, kind: str, instrument: Instrument, unit: Unit) -> tuple[list[Dividend], list[str]]:
+    """Payments of one kind in the currency of the prices, and a note about those in another one."""
     found, left_out = [], []
-    # A fund's distribution of capital gains is cash per share like any dividend, and adjclose counts it as one.
-    for event in (*_events(chart, "dividends"), *_events(chart, "capitalGains")):
+    for event in _events(chart, kind):
         label = event.optional_text("currency")
         own = read_unit(label, instrument) if label else unit
         day = _event_day(event, chart)

@@ -1,0 +1,1 @@
+"""How well histories are graded and repaired: parts of `benchmarks/history.py`."""

@@ -1,0 +1,114 @@
+"""Checks on dividends and on the correction of prices for them.
+
+Where a series carries adjusted closes its review (`history_adjustment`) has weighed every dividend, and each check
+tells the faults of its own rule. Without them only the size of a dividend can be looked at, and as prices corrected
+for splits alone do not depend on it, that costs them nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime
+from typing import Final
+
+from mdagent_mcp.consensus.history_adjustment import COLUMN
+from mdagent_mcp.consensus.history_checks import Observed, Subject, failed, not_run, passed
+from mdagent_mcp.consensus.history_dividends import DATE, GAINS, GAP, LARGE, PHANTOM, SIZE
+from mdagent_mcp.consensus.history_series import Series
+from mdagent_mcp.domain.prices import Adjustment
+
+_HARMLESS: Final = 100.0
+"""The cap of a fault that the served prices do not depend on."""
+_MANY: Final = 0.05
+"""Share of impossible adjusted closes from which a series is no series."""
+
+
+def check_adjusted_close(subject: Subject) -> Observed:
+    """Values that no adjusted close can have."""
+    review = subject.review
+    if review is None:
+        return not_run(COLUMN, "no adjusted closes beside the prices")
+    faults = [f for f in review.faults if f.rule == COLUMN]
+    if not faults:
+        return passed(COLUMN, f"{len(subject.series.bars)} adjusted closes are possible")
+    bad = sum(1 for price in subject.series.compared if price is None)
+    cap = 45.0 if bad > _MANY * len(subject.series.bars) else 62.0
+    return failed(COLUMN, cap, faults[0].detail, [(subject.series.keys[f.index], f.detail) for f in faults])
+
+
+def check_dividend_size(subject: Subject) -> Observed:
+    """A dividend in the wrong unit."""
+    if subject.review is not None:
+        return _reviewed(subject, SIZE, 62.0)
+    series = subject.series
+    inside = [d for d in series.history.dividends if series.keys and series.keys[0].date() < d.day]
+    if not inside:
+        return not_run(SIZE, "no dividend in the range")
+    # Prices adjusted for dividends lie below what the dividend was paid on.
+    most = 2.0 * LARGE if series.basis is Adjustment.ALL else LARGE
+    rows = []
+    for dividend in inside:
+        price = _close_before(series, dividend.day)
+        ex_day = series.index.get(_key_on(series, dividend.day), 0)
+        # A special dividend that size exists; then the price falls by it.
+        if not abs(dividend.amount) <= most * price and not pays_dividend(series, ex_day):
+            share = dividend.amount / price
+            rows.append((_key_on(series, dividend.day), f"dividend {dividend.amount:g} is {share:.0%} of {price:g}"))
+    if not rows:
+        return passed(SIZE, f"{len(inside)} dividends are below {most:.0%} of the price")
+    return failed(SIZE, 62.0 if series.basis is Adjustment.ALL else _HARMLESS, rows[0][1], rows)
+
+
+def check_dividend_phantom(subject: Subject) -> Observed:
+    """A dividend that was never paid."""
+    return _reviewed(subject, PHANTOM, 62.0)
+
+
+def check_dividend_date(subject: Subject) -> Observed:
+    """A dividend on a wrong day."""
+    return _reviewed(subject, DATE, 62.0)
+
+
+def check_capital_gains(subject: Subject) -> Observed:
+    """Capital gains counted beside dividends that hold them."""
+    if subject.review is not None and not subject.series.history.capital_gains:
+        return not_run(GAINS, "no capital gains are listed")
+    return _reviewed(subject, GAINS, 62.0)
+
+
+def check_adjustment_gap(subject: Subject) -> Observed:
+    """Whether the adjusted prices step against the unadjusted ones by the listed dividends and by nothing else."""
+    return _reviewed(subject, GAP, 64.0)
+
+
+def pays_dividend(series: Series, index: int) -> bool:
+    """Whether the move into a bar is the fall by a listed dividend, half to one and a half times of it."""
+    if index == 0 or (series.basis is Adjustment.ALL and not series.to_adjust):
+        return False
+    before, day = series.keys[index - 1].date(), series.keys[index].date()
+    listed = (*series.history.dividends, *series.history.capital_gains)
+    share = sum(d.amount for d in listed if before < d.day <= day and d.amount > 0) / series.closes[index - 1]
+    if not 0.0 < share < 1.0:
+        return False
+    return 0.5 <= series.returns[index] / math.log(1.0 - share) <= 1.5
+
+
+def _reviewed(subject: Subject, rule: str, cap: float) -> Observed:
+    review = subject.review
+    if review is None:
+        return not_run(rule, "no adjusted closes beside the prices")
+    rows = [(subject.series.keys[f.index], f.detail) for f in review.faults if f.rule == rule]
+    if rows:
+        return failed(rule, cap, rows[0][1], rows)
+    if not review.checked:
+        return not_run(rule, "no dividend in the range")
+    return passed(rule, f"{review.checked} dividends were weighed")
+
+
+def _close_before(series: Series, day: date) -> float:
+    before = [n for n, key in enumerate(series.keys) if key.date() < day]
+    return series.closes[before[-1]]
+
+
+def _key_on(series: Series, day: date) -> datetime:
+    return next((key for key in series.keys if key.date() >= day), series.keys[-1])
