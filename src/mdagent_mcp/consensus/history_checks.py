@@ -6,7 +6,7 @@ concerned. Checks never change anything. `RULES` lists every rule of a history j
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -129,14 +129,28 @@ def not_run(rule: str, why: str) -> Observed:
     return Observed(Finding(rule, RULES_BY_ID[rule].dimension, Verdict.NOT_RUN, why))
 
 
-def failed(rule: str, cap: float, detail: str, rows: Sequence[tuple[datetime, str]] = ()) -> Observed:
-    """The check failed, with the rows concerned; without any the issue is the whole series'."""
+def failed(
+    rule: str,
+    cap: float,
+    detail: str,
+    rows: Sequence[tuple[datetime, str]] = (),
+    also: Iterable[datetime] = (),
+) -> Observed:
+    """The check failed, with the rows concerned; without any the issue is the whole series'.
+
+    Args:
+        rule: the check.
+        cap: the most its dimension is worth.
+        detail: what was found.
+        rows: the bars to tell of.
+        also: further bars that are wrong for the same reason.
+    """
     severity = severity_of(cap)
     finding = Finding(rule, RULES_BY_ID[rule].dimension, Verdict.FAILED, detail, severity, cap)
     issues = tuple(SeriesIssue(rule, severity.value, time, text) for time, text in sorted(rows)[-ISSUES_PER_RULE:])
     if not rows:
         issues = (SeriesIssue(rule, severity.value, None, detail),)
-    return Observed(finding, issues, frozenset(time for time, _ in rows))
+    return Observed(finding, issues, frozenset(time for time, _ in rows) | frozenset(also))
 
 
 def check_order(subject: Subject) -> Observed:

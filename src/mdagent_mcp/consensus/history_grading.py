@@ -57,6 +57,8 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 """The checks of a single series, in the order of reporting; a new one is a function and its name here."""
 
+_SELF_EVIDENT: Final = ("unit_error", "split_error", "wick", "forward_fill")
+"""Rules whose failure names the wrong bars by the series' own evidence."""
 UNCHECKED_CAP: Final = 79.0
 """Completeness without a calendar."""
 OTHER_BASIS_CAP: Final = 61.0
@@ -95,13 +97,16 @@ class Candidate:
         if units is not None and (units.finding.cap or 0.0) < 60.0:
             return units.finding.detail
         splits = self.failure("split_error")
-        return "" if splits is None or (splits.finding.cap or 0.0) >= 70.0 else splits.finding.detail
+        return "" if splits is None or (splits.finding.cap or 0.0) >= 60.0 else splits.finding.detail
 
     @property
     def wrong_periods(self) -> frozenset[datetime]:
         """Periods where it is wrong by its own evidence; they explain a difference and say nothing about others."""
-        units, jumps = self.failure("unit_error"), self.failure("price_jump")
-        wrong = frozenset() if units is None else units.keys
+        wrong = frozenset[datetime]()
+        for rule in _SELF_EVIDENT:
+            failure = self.failure(rule)
+            wrong |= frozenset() if failure is None else failure.keys
+        jumps = self.failure("price_jump")
         if jumps is None or (jumps.finding.cap or 0.0) >= 70.0:
             return wrong
         # A bar that is jumped to and away from without volume is a bad print.
