@@ -21,6 +21,7 @@ from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, Split
 
 LETTERS: Final = "ABCDF"
+_COMPLETENESS: Final = ((0.995, "A"), (0.97, "B"), (0.93, "C"), (0.85, "D"), (0.0, "F"))
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,9 @@ def _missing(kind: str, share: float | None) -> Kind:
         inside = range(1, len(truth.bars) - 1)
         lost = set(chance.sample(inside, 1 if share is None else round(share * len(truth.bars))))
         left = 1.0 - len(lost) / len(truth.bars)
-        letter = next(l for floor, l in ((0.995, "A"), (0.97, "B"), (0.93, "C"), (0.85, "D"), (0, "F")) if left >= floor)
+        letter = next(
+            l for floor, l in ((0.995, "A"), (0.97, "B"), (0.93, "C"), (0.85, "D"), (0, "F")) if left >= floor
+        )
         broken = plain(truth, [b for n, b in enumerate(truth.bars) if n not in lost])
         if chance.random() < 0.5:
             return _case(kind, worst("B", letter), broken)
@@ -386,7 +389,8 @@ def _stranger(truth: Truth, chance: random.Random) -> list[Bar]:
         high = max(opened, price) * (1.0 + abs(chance.gauss(0.0, 0.004)))
         low = min(opened, price) * (1.0 - abs(chance.gauss(0.0, 0.004)))
         volume = float(int((bar.volume or 1e6) * chance.uniform(0.5, 1.5)))
-        bars.append(Bar(bar.start, *(round(p, 4) for p in (opened, high, low, price)), volume, round(price, 4)))
+        opened, high, low, close = (round(p, 4) for p in (opened, high, low, price))
+        bars.append(Bar(bar.start, opened, high, low, close, volume, close))
     return bars
 
 

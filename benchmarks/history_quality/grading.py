@@ -96,9 +96,7 @@ def judge(case: Case, truth: Truth) -> HistoryJudgement:
     instrument = parse_symbol("ACME")
     days = [s.day for s in calendar_named(instrument.calendar).sessions_between(truth.bars[0].day, truth.bars[-1].day)]
     now = case.now if case.now is not None else evening_after(days[-1])
-    asked = HistoryQuestion(
-        instrument, Interval.DAY_1, days[0], days[-1], case.adjustment, extended_hours=False
-    )
+    asked = HistoryQuestion(instrument, Interval.DAY_1, days[0], days[-1], case.adjustment, extended_hours=False)
     names = ("alpha", "beta", "gamma")
     histories = [
         History(

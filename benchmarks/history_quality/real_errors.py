@@ -1,8 +1,8 @@
 """Part (b): real errors of a real vendor, each with its repaired twin, judged as a single source's series.
 
-Files are pairs `SYMBOL-INTERVAL-KIND.csv.gz` and `…-fixed.csv.gz`, and controls `…-no-bad-….csv.gz`. Half of them, those
-at odd places in the alphabetical order of their symbols, were looked at while the rules were written; the others were
-judged afterwards.
+Files are pairs `SYMBOL-INTERVAL-KIND.csv.gz` and `…-fixed.csv.gz`, and controls `…-no-bad-….csv.gz`. Half of them,
+those at odd places in the alphabetical order of their symbols, were looked at while the rules were written; the others
+were judged afterwards.
 """
 
 from __future__ import annotations

@@ -68,7 +68,9 @@ def draw(chance: random.Random, *, tuning: bool) -> Truth:
 def _with_dividends(symbol: str, bars: list[Bar], chance: random.Random) -> Truth:
     share = chance.uniform(0.004, 0.012)
     days = range(chance.randrange(20, 60), len(bars) - 15, 63)
-    paid, factor, fallen = [], 1.0, []
+    paid: list[tuple[int, Dividend]] = []
+    fallen: list[Bar] = []
+    factor = 1.0
     for n, bar in enumerate(bars):
         if n in days:
             before = fallen[-1].close

@@ -30,16 +30,24 @@ from mdagent_mcp.consensus.history_grading import (
     grade,
     repaired,
 )
-from mdagent_mcp.consensus.history_series import Series, join_adjusted, prepare
+from mdagent_mcp.consensus.history_series import (
+    PRICE_FIELDS,
+    Series,
+    join_adjusted,
+    prepare,
+    served_bar,
+    usable_adjustment,
+)
 from mdagent_mcp.consensus.repair import Mended, repair_series
 from mdagent_mcp.domain.answers import Coverage, Explanation, HistoryAnswer, Repair, SeriesIssue
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
-from mdagent_mcp.domain.prices import Adjustment, History, require_utc
+from mdagent_mcp.domain.prices import Adjustment, Bar, History, require_utc
 from mdagent_mcp.domain.quality import Assessment, assess
 from mdagent_mcp.domain.questions import HistoryQuestion
 
 DEFAULT_TRUST: Final = 0.8
 """Trust in a source of which nothing is said."""
+_ON_BASIS: Final = frozenset({*PRICE_FIELDS, "prices"})
 _EARLIEST: Final = date(1900, 1, 1)
 _LATEST: Final = date(2199, 12, 31)
 
@@ -72,7 +80,8 @@ class HistoryJudgement:
 
     Attributes:
         question: what was asked.
-        series: the served series, repaired where listed.
+        series: the served series, repaired where listed; with `to_adjust`, before the correction for dividends.
+        stated: the same series before any repair.
         coverage: how complete it is.
         issues: what is wrong with it.
         repairs: what was corrected.
@@ -87,6 +96,7 @@ class HistoryJudgement:
 
     question: HistoryQuestion
     series: Series
+    stated: Series
     coverage: Coverage
     issues: tuple[SeriesIssue, ...]
     repairs: tuple[Repair, ...]
@@ -121,11 +131,11 @@ def answer(judgement: HistoryJudgement, evidence_id: str) -> HistoryAnswer:
         interval=judgement.question.interval,
         currency=history.currency if history.currency is not None else judgement.question.instrument.currency,
         timezone=history.timezone,
-        adjustment=history.adjustment,
-        bars=served.bars,
+        adjustment=Adjustment.ALL if served.to_adjust else history.adjustment,
+        bars=tuple(served_bar(b) for b in served.bars) if served.to_adjust else served.bars,
         coverage=judgement.coverage,
         issues=judgement.issues,
-        repairs=judgement.repairs,
+        repairs=_on_served_basis(judgement.repairs, served),
         partial_last_bar=served.partial,
         grade=judgement.assessment.grade,
         score=judgement.assessment.score,
@@ -135,7 +145,34 @@ def answer(judgement: HistoryJudgement, evidence_id: str) -> HistoryAnswer:
         evidence_id=evidence_id,
         explanation=judgement.explanation,
         judged_at=judgement.judged_at,
+        unrepaired=_unrepaired(judgement),
     )
+
+
+def _unrepaired(judgement: HistoryJudgement) -> tuple[Bar, ...]:
+    """The bars that were changed as the source stated them, on the served basis; those it stated no number for not."""
+    if not judgement.repairs:
+        return ()
+    served = judgement.series
+    changed = [a for a, b in zip(judgement.stated.bars, served.bars, strict=True) if a != b]
+    if not served.to_adjust:
+        return tuple(changed)
+    return tuple(served_bar(bar) for bar in changed if usable_adjustment(bar))
+
+
+def _on_served_basis(repairs: Sequence[Repair], served: Series) -> tuple[Repair, ...]:
+    """The repairs of prices in the figures that are served: after the correction for dividends, where there is one."""
+    if not served.to_adjust:
+        return tuple(repairs)
+    shown = []
+    for repair in repairs:
+        bar = served.bars[served.index[repair.time]]
+        factor = (bar.adjusted_close or bar.close) / bar.close
+        if repair.field in _ON_BASIS:
+            before = None if repair.before is None else repair.before * factor
+            repair = replace(repair, before=before, after=repair.after * factor)  # noqa: PLW2901 - as it is shown
+        shown.append(repair)
+    return tuple(shown)
 
 
 class _Judging:
@@ -239,6 +276,7 @@ class _Judging:
         return HistoryJudgement(
             question=self._question,
             series=series,
+            stated=mended.stated or series,
             coverage=coverage,
             issues=tuple(sorted((i for o in best.observed for i in o.issues), key=_issue_order)),
             repairs=mended.repairs,

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, tzinfo
+from itertools import pairwise
 from typing import Final
 
 from mdagent_mcp.consensus.history_dividends import (
@@ -111,7 +112,7 @@ def _steps(series: Series) -> list[float | None]:
     """The share taken off at each bar; None where one of the two adjusted closes cannot be used."""
     factors = [b.adjusted_close / b.close if usable_adjustment(b) else None for b in series.bars]  # type: ignore[operator]
     steps: list[float | None] = [0.0]
-    steps += [None if a is None or b is None else 1.0 - a / b for a, b in zip(factors, factors[1:], strict=False)]
+    steps += [None if a is None or b is None else 1.0 - a / b for a, b in pairwise(factors)]
     return steps
 
 
@@ -205,7 +206,9 @@ def _loose_faults(
 ) -> Iterable[Fault]:
     bounds = {n for pair in undone for n in pair}
     for first, last in undone:
-        yield Fault(GAP, first, f"{last - first} adjusted closes are off by {-(steps[first] or 0.0):+.2%}", decided=True)
+        yield Fault(
+            GAP, first, f"{last - first} adjusted closes are off by {-(steps[first] or 0.0):+.2%}", decided=True
+        )
     for n in loose:
         if n not in bounds:
             yield Fault(GAP, n, f"adjusted prices step by {steps[n] or 0.0:.2%} without a dividend", decided=False)
@@ -217,21 +220,22 @@ def _mended_steps(prices: Prices, beliefs: Sequence[Belief], undone: Sequence[tu
     if not corrected and not undone and None not in prices.steps:
         return None
     mended = [0.0 if step is None else step for step in prices.steps]
-    for pair in undone:
-        for n in pair:
-            mended[n] = 0.0
-    for belief in corrected:
-        mended[belief.payment.index] = 0.0
-        if belief.rule == DATE:
-            near = range(max(1, belief.index - _SLIP), min(len(mended), belief.index + _SLIP + 1))
-            share = belief.payment.total / prices.closes[belief.payment.index - 1]
-            for n in near:
-                if n != belief.index and agrees(prices.steps[n], share, prices.noise):
-                    mended[n] = 0.0
+    for n in {n for pair in undone for n in pair}.union(*(_meant_for(prices, b) for b in corrected)):
+        mended[n] = 0.0
     for belief in beliefs:
         if belief in corrected or prices.steps[belief.index] is None:
             mended[belief.index] = min(0.99, belief.amount / prices.closes[belief.index - 1])
     return mended
+
+
+def _meant_for(prices: Prices, belief: Belief) -> set[int]:
+    """The bars at which the vendor's adjustment takes off the dividend of a belief."""
+    listed = belief.payment.index
+    if belief.rule != DATE:
+        return {listed}
+    near = range(max(1, listed - _SLIP), min(len(prices.steps), listed + _SLIP + 1))
+    share = belief.payment.total / prices.closes[listed - 1]
+    return {listed} | {n for n in near if agrees(prices.steps[n], share, prices.noise)}
 
 
 def _factors(series: Series, mended: list[float] | None) -> list[float]:

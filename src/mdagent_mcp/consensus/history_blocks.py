@@ -3,7 +3,8 @@
 A stretch that is left again is decided by the bars on both sides. A step that is never undone leaves two sides of
 which one is wrong: a listed split says which (the older one, because vendors correct the past), and volumes that step
 the other way say that it is a split and no unit. Without either the newest side is taken as the measure, because the
-vendor's currency label and its quotes speak of today, and the answer says that this is not proven.
+vendor's currency label and its quotes speak of today; unless the older side is but a tenth of the series the answer
+says that this is not proven.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _LOOSE: Final = 0.3
 _VOLUME_LIKENESS: Final = math.log(3.0)
 _LEAST_NEWEST: Final = 3
 """Bars that the newest side must have to be the measure of the others."""
+_FEW: Final = 0.1
+"""Share of the bars up to which the oldest ones are outvoted by all the others, the newest among them."""
 _LONG: Final = 2
 """Stretches longer than this are scaled as a whole; in shorter ones every price is looked at by itself."""
 
@@ -93,7 +96,7 @@ def _split_block(series: Series, first: int, last: int, height: float, listed: f
 
 def _unit_block(series: Series, step: Step, first: int, last: int, height: float) -> Block | None:
     exponent = power_of_ten(height)
-    if not exponent or (step.returns and not _is_whole(series, first, last, exponent)):
+    if not exponent or (step.returns and not _is_whole(series, first, last)):
         return None
     if not step.returns and (abs(exponent) < 2 or len(series.bars) - step.begin < _LEAST_NEWEST):
         return None
@@ -105,7 +108,8 @@ def _unit_block(series: Series, step: Step, first: int, last: int, height: float
     why = f"{times} the bars {'on both sides' if step.returns else 'after them'}"
     if inverse:
         why += ", and volumes step the other way"
-    return Block(first, last, 1.0 / factor, factor if inverse else 1.0, rule, why, step.returns)
+    proven = step.returns or last <= max(1.0, _FEW * len(series.bars))
+    return Block(first, last, 1.0 / factor, factor if inverse else 1.0, rule, why, proven)
 
 
 def _listed_factor(series: Series, step: Step) -> float | None:
@@ -129,7 +133,7 @@ def _volumes_agree(series: Series, step: Step, factor: float) -> bool:
     return shift is not None and factor >= 3.0 and abs(shift - wanted) < _VOLUME_LIKENESS
 
 
-def _is_whole(series: Series, first: int, last: int, exponent: int) -> bool:
+def _is_whole(series: Series, first: int, last: int) -> bool:
     """Whether every price of a longer stretch is on its level; mixed bars are looked at price by price."""
     if last - first <= _LONG:
         return False

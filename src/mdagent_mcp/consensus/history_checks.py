@@ -6,10 +6,14 @@ concerned. Checks never change anything. `RULES` lists every rule of a history j
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time
 from functools import cached_property
+from statistics import median
 from types import MappingProxyType
 from typing import Final
 
@@ -20,7 +24,7 @@ from mdagent_mcp.consensus.rules import Rule
 from mdagent_mcp.domain.answers import SeriesIssue
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
-from mdagent_mcp.domain.prices import Bar, Interval
+from mdagent_mcp.domain.prices import Adjustment, Bar, Interval
 from mdagent_mcp.domain.quality import Dimension, Finding, Severity, Verdict
 
 ISSUES_PER_RULE: Final = 20
@@ -36,14 +40,24 @@ RULES: Final = (
     Rule("bad_volume", _VALIDITY, "A volume is a finite count, zero or more."),
     Rule("off_session", _VALIDITY, "No row on a weekend or holiday, outside trading hours or in the future."),
     Rule("ohlc_rule", _VALIDITY, "Low <= open, close <= high within the larger of half a tick and 2 bp."),
+    Rule(
+        "repeated_close", _VALIDITY, "No close outside of its own range that is the newest price or that of other bars."
+    ),
     Rule("zero_volume", _VALIDITY, "A bar whose price moved has volume."),
+    Rule(
+        "volume_basis", _VALIDITY, "Volumes are on the basis of the prices: they do not step where a split is listed."
+    ),
     Rule("forward_fill", _VALIDITY, "No three bars in a row with equal prices and volume above zero."),
     Rule("unit_error", _PLAUSIBILITY, "No price is 10, 100 or 1000 times its neighbours, or the inverse."),
     Rule("split_error", _PLAUSIBILITY, "No sustained step in the ratio of a split without its event applied."),
     Rule("wick", _PLAUSIBILITY, "No high or low far outside the usual range that no other source shows."),
     Rule("price_jump", _PLAUSIBILITY, "A move beyond 8 deviations is confirmed by another independent source."),
-    Rule("adjusted_close", _PLAUSIBILITY, "Every close corrected for dividends is positive, finite and near the close."),
-    Rule("dividend_size", _PLAUSIBILITY, "No dividend in the wrong unit: its size fits the price, its fall, the others."),
+    Rule(
+        "adjusted_close", _PLAUSIBILITY, "Every close corrected for dividends is positive, finite and near the close."
+    ),
+    Rule(
+        "dividend_size", _PLAUSIBILITY, "No dividend in the wrong unit: its size fits the price, its fall, the others."
+    ),
     Rule("dividend_phantom", _PLAUSIBILITY, "No dividend listed twice, and none that the price never fell by."),
     Rule("dividend_date", _PLAUSIBILITY, "A dividend and its adjustment lie on the day on which the price fell by it."),
     Rule("capital_gains", _PLAUSIBILITY, "A fund's capital gains are not counted beside dividends that hold them."),
@@ -218,7 +232,27 @@ def check_ohlc_rule(subject: Subject) -> Observed:
         return passed("ohlc_rule", "open and close lie between low and high")
     share = len(rows) / len(subject.series.bars)
     cap = 60.0 if share > 0.1 and len(rows) > 1 else 75.0 if largest < 0.01 else 64.0
-    return failed("ohlc_rule", cap, f"{len(rows)} bars break it by up to {largest:.2%}", rows)
+    bars = "1 bar has" if len(rows) == 1 else f"{len(rows)} bars have"
+    return failed("ohlc_rule", cap, f"{bars} an open or close outside of low to high by up to {largest:.2%}", rows)
+
+
+def check_repeated_close(subject: Subject) -> Observed:
+    """Closes that their own bar rules out and that others share: today's price written into the past."""
+    series = subject.series
+    if len(series.bars) < 3:
+        return not_run("repeated_close", f"{len(series.bars)} bars are too few")
+    outside = [b for b in series.bars[:-1] if not 0.98 * b.low <= b.close <= 1.02 * b.high]
+    counts = Counter(b.close for b in outside)
+    last = series.closes[-1]
+    rows = [
+        (b.start, f"close {b.close:g} outside of {b.low:g} to {b.high:g}, as in {counts[b.close]} bars")
+        for b in outside
+        if counts[b.close] >= 3 or b.close == last
+    ]
+    if not rows:
+        return passed("repeated_close", "no close is another bar's")
+    cap = 62.0 if len(rows) < 0.05 * len(series.bars) else 45.0
+    return failed("repeated_close", cap, f"{len(rows)} closes repeat a price that their bar rules out", rows)
 
 
 def check_zero_volume(subject: Subject) -> Observed:
@@ -254,6 +288,35 @@ def check_forward_fill(subject: Subject) -> Observed:
     if not rows:
         return passed("forward_fill", "no run of three equal bars with volume")
     return failed("forward_fill", 66.0, f"{len(rows)} bars repeat the bar before them", rows)
+
+
+def check_volume_basis(subject: Subject) -> Observed:
+    """Volumes that step by a listed split although the prices, being adjusted for it, do not.
+
+    Looked at from threefold splits on: volumes of twenty days vary by less than that.
+    """
+    series = subject.series
+    splits = [s for s in series.history.splits if 0 < s.ratio < math.inf and abs(math.log(s.ratio)) > math.log(2.9)]
+    if not splits or series.median_volume is None or series.basis is Adjustment.NONE:
+        return not_run(
+            "volume_basis", "no split of three or more to look at" if not splits else "no volume on this basis"
+        )
+    rows = []
+    for split in splits:
+        begin = bisect_left(series.keys, datetime.combine(split.day, time(0), UTC))
+        before, after = (
+            [b.volume for b in bars if b.volume]
+            for bars in (series.bars[max(0, begin - 20) : begin], series.bars[begin : begin + 20])
+        )
+        if min(len(before), len(after)) < 10 or abs(series.returns[begin]) > 0.5 * abs(math.log(split.ratio)):
+            continue
+        step = math.log(median(after) / median(before))
+        if abs(step - math.log(split.ratio)) < 0.4 * abs(math.log(split.ratio)):
+            text = f"volumes are {math.exp(step):.3g} times those before, as by the split of {split.ratio:g}"
+            rows.append((series.keys[begin], text))
+    if not rows:
+        return passed("volume_basis", f"volumes do not step with {len(splits)} listed splits")
+    return failed("volume_basis", 75.0, rows[0][1], rows)
 
 
 def tick_of(instrument: Instrument, price: float) -> float:

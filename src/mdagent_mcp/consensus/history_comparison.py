@@ -22,6 +22,10 @@ from mdagent_mcp.consensus.history_series import Series, prices_of
 from mdagent_mcp.domain.prices import Adjustment, Bar
 from mdagent_mcp.domain.quality import DimensionScore
 
+_LEAST_FOR_LAG: Final = 20
+"""Common bars from which a shift of the dates can be told."""
+_SAME_MOVES: Final = 0.2
+"""Moves that differ this much less when the dates are shifted by a bar are the same moves under wrong dates."""
 OUTVOTED_SCORE: Final = 92.0
 """Corroboration when somebody was outvoted."""
 UNDECIDED_CAP: Final = 79.0
@@ -39,7 +43,7 @@ class HistoryThresholds:
         enough: share of the bars that a reference must cover to corroborate.
         loose: median difference beyond which a reference is apart: it neither corroborates nor contradicts.
         slight: median difference from which a reference is apart if it is also half of what the price usually moves
-            from bar to bar, as when a series is shifted by a bar.
+            from bar to bar.
         off_share: share of bars off from which a reference contradicts.
         same: difference within which two other sources state the same price.
     """
@@ -68,10 +72,11 @@ class Relation(StrEnum):
     PARTLY = "partly"
     """Agrees on the bars it has, but has too few of them."""
     APART = "apart"
-    """No single bar is off, yet most differ by more than vendors do: shifted by a day, or another basis."""
+    """No single bar is off, yet most differ by more than vendors do: a day cut at another hour, or another basis."""
     DIFFERS = "differs"
     """A few bars are off."""
     CONTRADICTS = "contradicts"
+    """Another level, another instrument, or every bar under the date of its neighbour."""
     NOT_COMPARABLE = "not_comparable"
 
 
@@ -127,6 +132,11 @@ def compare(
         f"median difference {middle * 1e4:.1f} bp on {len(differences)} common bars, "
         f"{len(off)} off by over {limits.off:.0%}"
     )
+    if relation not in {Relation.AGREES, Relation.PARTLY} and (lag := _lag_of(series, reference)):
+        relation = Relation.CONTRADICTS
+        because = (
+            f"its bars are those of the session {'after' if lag > 0 else 'before'} the served ones' (dates shifted)"
+        )
     unit = power_of_ten(median(d for _, d in differences))
     if relation is Relation.CONTRADICTS and unit:
         because = f"its prices are a factor of about {10.0**-unit:g} apart on {len(differences)} common bars (unit)"
@@ -216,6 +226,20 @@ def _differences(series: Series, reference: Series, left_out: frozenset[datetime
     if series.basis is not Adjustment.ALL:
         return [(key, other - own) for key, own, other in logs]
     return [(key, (other - was) - (own - before)) for (_, before, was), (key, own, other) in itertools.pairwise(logs)]
+
+
+def _lag_of(series: Series, reference: Series) -> int:
+    """By how many bars the reference is dated otherwise: 1 or -1 when its moves are then the same, else 0."""
+    pairs = [(n, reference.index[key]) for n, key in enumerate(series.keys) if n and reference.index.get(key)]
+    if len(pairs) < _LEAST_FOR_LAG:
+        return 0
+    mine, theirs = series.returns, reference.returns
+
+    def apart(lag: int) -> float:
+        return median(abs(mine[n] - theirs[m + lag]) for n, m in pairs if 0 < m + lag < len(theirs))
+
+    together = apart(0)
+    return next((lag for lag in (1, -1) if apart(lag) < _SAME_MOVES * together), 0)
 
 
 def _relation(limits: HistoryThresholds, middle: float, off_share: float, covered: float, *, apart: bool) -> Relation:

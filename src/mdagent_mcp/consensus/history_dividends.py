@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import pairwise
 from statistics import median
 from typing import Final
 
@@ -196,9 +197,7 @@ def _moved(prices: Prices, payment: Payment, share: float, shown: str) -> list[B
     near = [
         n
         for n in range(max(1, index - _MOVED_BARS), min(len(prices.closes), index + _MOVED_BARS + 1))
-        if n != index
-        and abs(prices.moves[n] + fall) <= deviation
-        and prices.closes[n] < prices.closes[n - 1]
+        if n != index and abs(prices.moves[n] + fall) <= deviation and prices.closes[n] < prices.closes[n - 1]
     ]
     if len(near) != 1:
         return []
@@ -236,8 +235,7 @@ def _is_weaker_twin(prices: Prices, payment: Payment, payments: Sequence[Payment
     if len(twins) != 1 or _pays_often(payments):
         return False
     own, other = (
-        prices.support(p.index, p.total / prices.closes[p.index - 1])
-        - prices.support(p.index, 0.0)
+        prices.support(p.index, p.total / prices.closes[p.index - 1]) - prices.support(p.index, 0.0)
         for p in (payment, twins[0])
     )
     return own < other or (own == other and payment.day < twins[0].day)
@@ -250,7 +248,7 @@ def _alike(a: Payment, b: Payment) -> bool:
 
 def _pays_often(payments: Sequence[Payment]) -> bool:
     days = sorted(p.day for p in payments)
-    gaps = [(b - a).days for a, b in zip(days, days[1:], strict=False)]
+    gaps = [(b - a).days for a, b in pairwise(days)]
     return len(gaps) >= 4 and median(gaps) <= 2 * _TWIN_DAYS
 
 

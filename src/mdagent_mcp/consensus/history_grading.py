@@ -42,7 +42,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     checks.check_bad_volume,
     checks.check_off_session,
     checks.check_ohlc_rule,
+    checks.check_repeated_close,
     checks.check_zero_volume,
+    checks.check_volume_basis,
     checks.check_forward_fill,
     plausibility.check_unit_error,
     plausibility.check_split_error,
@@ -57,7 +59,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 """The checks of a single series, in the order of reporting; a new one is a function and its name here."""
 
-_SELF_EVIDENT: Final = ("unit_error", "split_error", "wick", "forward_fill")
+_SELF_EVIDENT: Final = ("unit_error", "split_error", "wick", "forward_fill", "repeated_close")
 """Rules whose failure names the wrong bars by the series' own evidence."""
 UNCHECKED_CAP: Final = 79.0
 """Completeness without a calendar."""
@@ -278,7 +280,9 @@ def check_currency(subject: Subject) -> Observed:
     return failed("currency", 79.0, f"in {stated}, while the listing is usually quoted in {usual}")
 
 
-def repaired(observed: Sequence[Observed], repairs: Sequence[Repair], caps: Mapping[str, float]) -> tuple[Observed, ...]:
+def repaired(
+    observed: Sequence[Observed], repairs: Sequence[Repair], caps: Mapping[str, float]
+) -> tuple[Observed, ...]:
     """The results with a repaired rule shown as what it is: mended, and worth its cap at most."""
     shown = []
     for each in observed:

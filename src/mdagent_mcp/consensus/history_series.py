@@ -122,6 +122,14 @@ def usable_adjustment(bar: Bar) -> bool:
     return bar.adjusted_close is not None and 0.0 < bar.adjusted_close < 10.0 * bar.close
 
 
+def served_bar(bar: Bar) -> Bar:
+    """A bar as it is served: its adjusted close applied to all its prices and no longer told beside them."""
+    if bar.adjusted_close is None:
+        return bar
+    factor = bar.adjusted_close / bar.close
+    return Bar(bar.start, bar.open * factor, bar.high * factor, bar.low * factor, bar.adjusted_close, bar.volume)
+
+
 def prices_of(bar: Bar) -> dict[str, float]:
     """The four prices of a bar by name."""
     return {"open": bar.open, "high": bar.high, "low": bar.low, "close": bar.close}

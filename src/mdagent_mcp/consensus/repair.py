@@ -48,11 +48,13 @@ class Mended:
         series: corrected where listed.
         repairs: every correction, oldest first, those of consecutive bars told once.
         caps: by rule the most its dimension is worth after the repair.
+        stated: the series before any repair.
     """
 
     series: Series
     repairs: tuple[Repair, ...] = ()
     caps: Mapping[str, float] = field(default_factory=dict)
+    stated: Series | None = None
 
 
 def repair_series(subject: Subject, limits: HistoryThresholds) -> Mended:
@@ -68,7 +70,7 @@ def repair_series(subject: Subject, limits: HistoryThresholds) -> Mended:
     caps = {r.rule: REPAIRED_CAP for r in repairs}
     caps |= {b.rule: UNPROVEN_CAP for b in blocks if not b.proven}
     ordered = sorted(repairs, key=lambda r: (r.time, _FIELDS.index(r.field)))
-    return Mended(series, tuple(ordered), MappingProxyType(caps))
+    return Mended(series, tuple(ordered), MappingProxyType(caps), subject.series)
 
 
 def _without_blocks(subject: Subject) -> tuple[Series, tuple[Block, ...]]:
