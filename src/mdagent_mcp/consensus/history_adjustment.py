@@ -27,7 +27,7 @@ from mdagent_mcp.consensus.history_dividends import (
     weigh_payments,
 )
 from mdagent_mcp.consensus.history_series import Series, usable_adjustment
-from mdagent_mcp.domain.prices import Dividend
+from mdagent_mcp.domain.prices import MINOR_UNITS, Dividend
 
 COLUMN: Final = "adjusted_close"
 """The rule about values that no adjusted close can have."""
@@ -35,6 +35,8 @@ _STEP: Final = 3e-3
 """A change of the factor without a dividend below this is rounding."""
 _UNDONE: Final = 0.02
 """Two unexplained steps that cancel out this well (relative to their size) bound a stretch with a wrong factor."""
+_HUNDREDTHS: Final = frozenset(currency for currency, _ in MINOR_UNITS.values())
+"""Currencies whose exchanges quote in hundredths, where dividends and prices are mixed up most."""
 _SLIP: Final = 31
 """Days that an adjustment may lie beside the dividend it is meant for."""
 
@@ -88,8 +90,17 @@ def review_adjustment(series: Series, zone: tzinfo | None = None, *, weigh: bool
     days = [k.astimezone(zone).date() if zone is not None else k.date() for k in series.keys]
     steps = _steps(series)
     moves = [abs(r) for r in series.returns]
-    prices = Prices(days, [b.open for b in series.bars], series.closes, steps, _noise(series), moves)
-    payments = _payments(series, days) if weigh else []
+    prices = Prices(
+        days,
+        [b.open for b in series.bars],
+        [b.low for b in series.bars],
+        series.closes,
+        steps,
+        _noise(series),
+        moves,
+        hundredths=series.history.currency in _HUNDREDTHS,
+    )
+    payments = [_without_held_gains(prices, p) for p in _payments(series, days)] if weigh else []
     beliefs = weigh_payments(prices, payments)
     loose = _loose_steps(prices, {p.index for p in payments}) if weigh else []
     beliefs, loose = _shifted(prices, beliefs, loose)
@@ -132,6 +143,12 @@ def _payments(series: Series, days: Sequence[date]) -> list[Payment]:
                 found.setdefault(paid.day, [0.0, 0.0])[place] += paid.amount
     indexed = ((bisect_left(days, day), day, amounts) for day, amounts in sorted(found.items()))
     return [Payment(n, day, *amounts) for n, day, amounts in indexed if 0 < n < len(days)]
+
+
+def _without_held_gains(prices: Prices, payment: Payment) -> Payment:
+    """The payment without gains listed beside it where the adjustment knows the dividend alone: it holds them."""
+    alone = agrees(prices.steps[payment.index], payment.amount / prices.closes[payment.index - 1], prices.noise)
+    return replace(payment, gains=0.0) if payment.amount > 0 and alone else payment
 
 
 def _loose_steps(prices: Prices, paid: set[int]) -> list[int]:
@@ -196,9 +213,7 @@ def _column_faults(series: Series) -> list[Fault]:
 
 
 def _belief_fault(belief: Belief) -> Fault:
-    listed = belief.payment.amount
-    right = belief.amount if belief.rule != GAINS else belief.payment.amount - belief.payment.gains
-    return Fault(belief.rule, belief.payment.index, belief.why, belief.decided, listed, right)
+    return Fault(belief.rule, belief.payment.index, belief.why, belief.decided, belief.payment.amount, belief.amount)
 
 
 def _loose_faults(
@@ -253,7 +268,7 @@ def _factors(series: Series, mended: list[float] | None) -> list[float]:
 
 
 def _dividends(series: Series, beliefs: Sequence[Belief]) -> tuple[Dividend, ...]:
-    corrected = {b.payment.day: b for b in beliefs if b.rule not in {"", GAP} and b.decided}
+    corrected = {b.payment.day: b for b in beliefs if b.rule not in {"", GAP, GAINS} and b.decided}
     kept = []
     for dividend in series.history.dividends:
         belief = corrected.get(dividend.day)
@@ -261,7 +276,6 @@ def _dividends(series: Series, beliefs: Sequence[Belief]) -> tuple[Dividend, ...
             kept.append(dividend)
             continue
         day = series.keys[belief.index].date() if belief.rule == DATE else dividend.day
-        amount = belief.amount - belief.payment.gains if belief.rule == GAINS else belief.amount
-        if amount > 0:
-            kept.append(Dividend(day, amount))
+        if belief.amount > 0:
+            kept.append(Dividend(day, belief.amount))
     return tuple(kept)

@@ -7,14 +7,13 @@ for splits alone do not depend on it, that costs them nothing.
 
 from __future__ import annotations
 
-import math
 from datetime import date, datetime
 from typing import Final
 
 from mdagent_mcp.consensus.history_adjustment import COLUMN
 from mdagent_mcp.consensus.history_checks import Observed, Subject, failed, not_run, passed
 from mdagent_mcp.consensus.history_dividends import DATE, GAINS, GAP, LARGE, PHANTOM, SIZE
-from mdagent_mcp.consensus.history_series import Series
+from mdagent_mcp.consensus.history_series import Series, pays_dividend
 from mdagent_mcp.domain.prices import Adjustment
 
 _HARMLESS: Final = 100.0
@@ -79,18 +78,6 @@ def check_capital_gains(subject: Subject) -> Observed:
 def check_adjustment_gap(subject: Subject) -> Observed:
     """Whether the adjusted prices step against the unadjusted ones by the listed dividends and by nothing else."""
     return _reviewed(subject, GAP, 64.0)
-
-
-def pays_dividend(series: Series, index: int) -> bool:
-    """Whether the move into a bar is the fall by a listed dividend, half to one and a half times of it."""
-    if index == 0 or (series.basis is Adjustment.ALL and not series.to_adjust):
-        return False
-    before, day = series.keys[index - 1].date(), series.keys[index].date()
-    listed = (*series.history.dividends, *series.history.capital_gains)
-    share = sum(d.amount for d in listed if before < d.day <= day and d.amount > 0) / series.closes[index - 1]
-    if not 0.0 < share < 1.0:
-        return False
-    return 0.5 <= series.returns[index] / math.log(1.0 - share) <= 1.5
 
 
 def _reviewed(subject: Subject, rule: str, cap: float) -> Observed:

@@ -42,8 +42,16 @@ _LARGEST_SHARE: Final = 0.8
 """Nothing pays out more than this share of its price."""
 LARGE: Final = 0.25
 """From this share of the price on a dividend is more likely in the wrong unit than paid."""
+_LIKE_SIZE: Final = 5.0
+"""Dividends within this factor of each other are of one size."""
+_ONE_MISTAKE: Final = -5.0
+"""Log prior of a unit mixed up in a source's dividends; -2 where the exchange quotes in hundredths."""
 _CLOSE_CALL: Final = 0.5
 """Lead in log likelihood below which a fault is told and not repaired."""
+_MOVED_LEAST: Final = 3.0
+"""Deviations that a dividend must be worth for its day to be looked for."""
+_MOVED_LEAD: Final = 2.0
+"""Log likelihood ratio from which a day shows a fall by a dividend rather than none."""
 _MOVED_BARS: Final = 23
 """How many bars from its listed day a dividend is looked for."""
 
@@ -55,19 +63,23 @@ class Prices:
     Attributes:
         days: trading date of every bar.
         opens: opening prices before any correction for dividends.
+        lows: lowest prices, likewise.
         closes: closing prices, likewise.
         steps: the share that the vendor's adjustment takes off at each bar, 0 where it does nothing; None where its
             adjusted close cannot be used on this bar or the one before.
         noise: how exact these shares are.
         moves: size of the logarithmic move into every bar.
+        hundredths: whether the exchange quotes in hundredths of its currency.
     """
 
     days: Sequence[date]
     opens: Sequence[float]
+    lows: Sequence[float]
     closes: Sequence[float]
     steps: Sequence[float | None]
     noise: float
     moves: Sequence[float]
+    hundredths: bool = False
     _known: dict[int, float] = field(default_factory=dict)
 
     def deviation(self, index: int) -> float:
@@ -78,15 +90,19 @@ class Prices:
             self._known[index] = max(_LEAST_DEVIATION, usual)
         return self._known[index]
 
+    def is_untraded(self, index: int) -> bool:
+        """Whether a bar only repeats the close before it, as bars without a trade do."""
+        return self.opens[index] == self.closes[index] == self.closes[index - 1]
+
     def support(self, index: int, share: float) -> float:
-        """Log likelihood of the move into a bar if it fell by `share`: at the opening or over the day, what fits."""
+        """Log likelihood of the move into a bar if it fell by `share`: at the opening, the low or the close."""
         if not share < _LARGEST_SHARE:
             return -math.inf
         before = self.closes[index - 1]
-        if share < LARGE and self.opens[index] == self.closes[index] == before:
-            return 0.0  # nobody traded: the price could not fall
+        if share < LARGE and self.is_untraded(index):
+            return 0.0  # the price could not fall
         fall = math.log1p(-share)
-        off = min(abs(math.log(p / before) - fall) for p in (self.opens[index], self.closes[index]))
+        off = min(abs(math.log(p / before) - fall) for p in (self.opens[index], self.lows[index], self.closes[index]))
         return -2.5 * math.log1p((off / self.deviation(index)) ** 2 / 4.0)
 
 
@@ -138,16 +154,64 @@ class Belief:
 def weigh_payments(prices: Prices, payments: Sequence[Payment]) -> tuple[Belief, ...]:
     """The best explanation of every payment, those of the others considered."""
     double = _gains_counted_twice(prices, payments)
-    first = [_best(prices, p, _hypotheses(prices, p, payments, double=double), ()) for p in payments]
+    told = [_hypotheses(prices, p, payments, double=double) for p in payments]
+    first = [_best(prices, p, each, (), _Habit()) for p, each in zip(payments, told, strict=True)]
+    habit = _habit(prices, payments, first)
     return tuple(
-        _best(
-            prices,
-            p,
-            _hypotheses(prices, p, payments, double=double),
-            [b for b in first if b.payment is not p],
-        )
-        for p in payments
+        _best(prices, p, each, [b for b in first if b.payment is not p], habit)
+        for p, each in zip(payments, told, strict=True)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Habit:
+    """How much likelier a source's other dividends make a unit mixed up in those of their size.
+
+    Attributes:
+        large: log odds that a dividend is `UNIT` times too large.
+        large_share: of the price, of the dividends that say so.
+        small: log odds that it is as much too small.
+        small_share: likewise.
+    """
+
+    large: float = 0.0
+    large_share: float = 0.0
+    small: float = 0.0
+    small_share: float = 0.0
+
+    def of(self, belief: Belief, share: float) -> float:
+        """What it adds to a belief about a dividend listed as this share of the price."""
+        if belief.rule != SIZE:
+            return 0.0
+        too_large = belief.amount < belief.payment.total
+        odds, usual = (self.large, self.large_share) if too_large else (self.small, self.small_share)
+        return odds if odds and usual / _LIKE_SIZE < share < usual * _LIKE_SIZE else 0.0
+
+
+def _habit(prices: Prices, payments: Sequence[Payment], first: Sequence[Belief]) -> _Habit:
+    """A unit is mixed up in most of a source's dividends of a size or in none: what they show together weighs for each.
+
+    The mistake has the prior of one only, where half of them were found to have it already, or where the falls of all
+    together speak for it.
+    """
+    found: list[float] = []
+    for factor in (1.0 / UNIT, UNIT):
+        leads = [(_lead(prices, p, factor), p.total / prices.closes[p.index - 1]) for p in payments]
+        total = sum(lead for lead, _ in leads) + (-2.0 if prices.hundredths else _ONE_MISTAKE)
+        wrong = [b for b in first if b.rule == SIZE and b.decided and (b.amount < b.payment.total) == (factor < 1)]
+        shares = [share for lead, share in leads if lead > 0.0]
+        odds = 7.0 if len(payments) >= 3 and total > 1.0 else 3.5 if 2 * len(wrong) >= len(first) > 1 else 0.0
+        found += [odds, median(shares)] if odds and shares else [0.0, 0.0]
+    return _Habit(*found)
+
+
+def _lead(prices: Prices, payment: Payment, factor: float) -> float:
+    before = prices.closes[payment.index - 1]
+    share = payment.total / before
+    if not share * factor < _LARGEST_SHARE:
+        return -5.0
+    stated = prices.support(payment.index, share) if share < _LARGEST_SHARE else -5.0
+    return max(-3.0, min(3.0, prices.support(payment.index, share * factor) - stated))
 
 
 def agrees(step: float | None, share: float, noise: float) -> bool:
@@ -189,33 +253,30 @@ _TWIN: Final = ", and nearly the same dividend is listed a few days apart"
 
 
 def _moved(prices: Prices, payment: Payment, share: float, shown: str) -> list[Belief]:
-    """The days nearby on which the price fell by just that, where the fall stands out."""
-    index, deviation = payment.index, prices.deviation(payment.index)
-    fall = math.log1p(-min(share, _LARGEST_SHARE))
-    if -fall < 5.0 * deviation:
+    """The one day nearby on which the price fell by just that, where the fall stands out."""
+    index = payment.index
+    near = range(max(1, index - _MOVED_BARS), min(len(prices.closes), index + _MOVED_BARS + 1))
+    if not _MOVED_LEAST * prices.deviation(index) < share < _LARGEST_SHARE or prices.is_untraded(index):
         return []
-    near = [
-        n
-        for n in range(max(1, index - _MOVED_BARS), min(len(prices.closes), index + _MOVED_BARS + 1))
-        if n != index and abs(prices.moves[n] + fall) <= deviation and prices.closes[n] < prices.closes[n - 1]
-    ]
-    if len(near) != 1:
+    leads = sorted(((prices.support(n, share) - prices.support(n, 0.0), n) for n in near if n != index), reverse=True)
+    if not leads or leads[0][0] < _MOVED_LEAD or (len(leads) > 1 and leads[1][0] > leads[0][0] - 1.0):
         return []
-    why = f"{shown}; the price fell by that on {prices.days[near[0]]}"
-    return [Belief(payment, payment.total, near[0], DATE, why, -3.0)]
+    lead, found = leads[0]
+    why = f"{shown}; the price fell by that on {prices.days[found]}"
+    return [Belief(payment, payment.total, found, DATE, why, lead - 3.0)]
 
 
-def _best(prices: Prices, payment: Payment, hypotheses: Sequence[Belief], others: Sequence[Belief]) -> Belief:
-    usual = [b.amount / prices.closes[b.index - 1] for b in others if b.amount > 0 and b.decided]
-    typical = median(usual) if len(usual) >= 3 else None
-    sized = sum(1 for b in others if b.rule == SIZE and b.decided)
-    habit = 3.5 if others and 2 * sized >= len(others) else 0.0
+def _best(
+    prices: Prices, payment: Payment, hypotheses: Sequence[Belief], others: Sequence[Belief], habit: _Habit
+) -> Belief:
+    usual = [b.amount / prices.closes[b.index - 1] for b in others if b.amount > 0 and b.decided and b.rule != SIZE]
+    typical = median(usual) if len(usual) >= 3 and habit == _Habit() else None
     weighed = []
     for each in hypotheses:
         share = each.amount / prices.closes[each.index - 1]
         score = each.score + prices.support(payment.index, share if each.index == payment.index else 0.0)
-        score += _likeness(share, typical) + (habit if each.rule == SIZE else 0.0)
-        weighed.append(replace(each, score=score))
+        listed = payment.total / prices.closes[payment.index - 1]
+        weighed.append(replace(each, score=score + _likeness(share, typical) + habit.of(each, listed)))
     best = max(weighed, key=lambda b: b.score)
     # Two hypotheses that come to the same amount on the same day do not compete.
     rivals = [b.score for b in weighed if b.index != best.index or abs(b.amount - best.amount) > 0.1 * best.amount]

@@ -14,7 +14,7 @@ from datetime import timedelta
 from statistics import median
 from typing import Final, Literal
 
-from mdagent_mcp.consensus.history_series import Series, prices_of
+from mdagent_mcp.consensus.history_series import Series, pays_dividend, prices_of
 from mdagent_mcp.domain.prices import Adjustment
 
 StepKind = Literal["unit", "split", "move", "applied"]
@@ -24,6 +24,8 @@ SPLIT_FACTORS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
 """Split ratios that a step is compared with, beside those the source lists."""
 _ANY_FACTOR: Final = math.log(3.0)
 """From this size on any step without signs of trading is a wrong factor: a day's own move hides the exact ratio."""
+_NO_MARKET: Final = math.log(20.0)
+"""No market makes a step of this size one day and undoes it soon after."""
 _SMALLEST_STEP: Final = math.log(1.25)
 _WILD: Final = 12.0
 """Deviations that a step must have to be a split that nobody lists: a wild series hits any small ratio by chance."""
@@ -162,20 +164,33 @@ def _return_of(series: Series, size: float, following: Sequence[int]) -> int | N
 
 
 def _kind(series: Series, begin: int, size: float, *, returns: bool) -> StepKind:
-    listed = [s.ratio for s in series.history.splits if s.ratio > 0]
     near = _event_at(series, begin)
     if near is not None and abs(size + math.log(near)) <= 0.12:
         return "applied" if series.basis is Adjustment.NONE else "split"
     exponent = abs(power_of_ten(size))
     if exponent >= 2 or (exponent == 1 and returns):
         return "unit"
-    if not (returns or _sustained(series, begin, size)):
+    if returns and abs(size) > _NO_MARKET:
+        return "split"
+    if pays_dividend(series, begin) or not (returns or _sustained(series, begin, size)):
         return "move"
-    factors = (*SPLIT_FACTORS, *(max(r, 1.0 / r) for r in listed))
-    near_factor = any(abs(abs(size) - math.log(k)) <= min(0.12, 0.12 * math.log(k)) for k in factors if k >= 1.25)
-    if abs(size) < _ANY_FACTOR and (not near_factor or abs(size) < _WILD * series.deviation):
+    if abs(size) < _ANY_FACTOR and (not _near_factor(series, size) or _is_wild(series, size)):
         return "move"
     return "move" if _is_trading(series, begin, size) else "split"
+
+
+def _near_factor(series: Series, size: float) -> bool:
+    listed = [s.ratio for s in series.history.splits if 0 < s.ratio < math.inf]
+    factors = (*SPLIT_FACTORS, *(max(r, 1.0 / r) for r in listed))
+    return any(abs(abs(size) - math.log(k)) <= min(0.12, 0.12 * math.log(k)) for k in factors if k >= 1.25)
+
+
+def _is_wild(series: Series, size: float) -> bool:
+    """Whether a series hits a small ratio by chance: its moves are large, or most of its bars repeat the last trade."""
+    moved = [abs(r) for r in series.returns[1:] if r]
+    if 2 * len(moved) <= len(series.returns):
+        return True
+    return abs(size) < _WILD * 1.4826 * median(moved)
 
 
 def _event_at(series: Series, index: int) -> float | None:

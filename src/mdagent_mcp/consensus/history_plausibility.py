@@ -13,9 +13,8 @@ from types import MappingProxyType
 from typing import Final
 
 from mdagent_mcp.consensus.history_checks import Observed, Subject, failed, not_run, passed
-from mdagent_mcp.consensus.history_dividend_checks import pays_dividend
 from mdagent_mcp.consensus.history_levels import EVENT_WINDOW, Levels, Step, volume_burst
-from mdagent_mcp.consensus.history_series import Series, prices_of
+from mdagent_mcp.consensus.history_series import Series, pays_dividend, prices_of
 from mdagent_mcp.consensus.wording import plural
 from mdagent_mcp.domain.prices import Adjustment, Interval
 

@@ -135,6 +135,18 @@ def prices_of(bar: Bar) -> dict[str, float]:
     return {"open": bar.open, "high": bar.high, "low": bar.low, "close": bar.close}
 
 
+def pays_dividend(series: Series, index: int) -> bool:
+    """Whether the move into a bar is the fall by a listed dividend, half to one and a half times of it."""
+    if index == 0 or (series.basis is Adjustment.ALL and not series.to_adjust):
+        return False
+    before, day = series.keys[index - 1].date(), series.keys[index].date()
+    listed = (*series.history.dividends, *series.history.capital_gains)
+    share = sum(d.amount for d in listed if before < d.day <= day and d.amount > 0) / series.closes[index - 1]
+    if not 0.0 < share < 1.0:
+        return False
+    return 0.5 <= series.returns[index] / math.log(1.0 - share) <= 1.5
+
+
 def basis_of(instrument: Instrument, adjustment: Adjustment) -> Adjustment:
     """The basis that prices are compared on: currencies, crypto and indices have but one."""
     return Adjustment.SPLITS if instrument.asset_class in _NEVER_ADJUSTED else adjustment

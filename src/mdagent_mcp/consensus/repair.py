@@ -155,10 +155,7 @@ def _readjusted(subject: Subject) -> tuple[Series, list[Repair]]:
     bars = tuple(
         replace(bar, adjusted_close=bar.close * factor) for bar, factor in zip(series.bars, review.factors, strict=True)
     )
-    history = replace(series.history, dividends=review.dividends)
-    if any(f.rule == "capital_gains" and f.decided for f in review.faults):
-        history = replace(history, capital_gains=())
-    return replace(series, bars=bars, history=history), repairs
+    return replace(series, bars=bars, history=replace(series.history, dividends=review.dividends)), repairs
 
 
 def _column_repairs(series: Series, review: AdjustmentReview) -> list[Repair]:
