@@ -220,10 +220,11 @@ def check_off_session(subject: Subject) -> Observed:
 def check_ohlc_rule(subject: Subject) -> Observed:
     """Open or close outside of low and high: by how much, and how often, decides."""
     rows, largest = [], 0.0
-    for bar in subject.series.bars:
+    opened, top, bottom, last = subject.series.columns
+    outside = (opened > top) | (last > top) | (opened < bottom) | (last < bottom)
+    for n in outside.nonzero()[0].tolist():
+        bar = subject.series.bars[n]
         high, low = max(bar.open, bar.close), min(bar.open, bar.close)
-        if low >= bar.low and high <= bar.high:
-            continue
         excess = max(bar.low - low, high - bar.high)
         if excess > max(tick_of(subject.instrument, bar.close) / 2.0, 2e-4 * bar.close) * (1.0 + 1e-9):
             largest = max(largest, excess / bar.close)
@@ -241,8 +242,10 @@ def check_repeated_close(subject: Subject) -> Observed:
     series = subject.series
     if len(series.bars) < 3:
         return not_run("repeated_close", f"{len(series.bars)} bars are too few")
+    opened, high, low, close = series.columns
     # Thin markets repeat the last trade as open and close of bars whose high and low are quotes around it.
-    outside = [b for b in series.bars[:-1] if not 0.8 * b.low <= b.close <= 1.25 * b.high and b.low <= b.open <= b.high]
+    foreign = ((close < 0.8 * low) | (close > 1.25 * high)) & (opened >= low) & (opened <= high)
+    outside = [series.bars[n] for n in foreign[:-1].nonzero()[0].tolist()]
     counts = Counter(b.close for b in outside)
     last = series.closes[-1]
     rows = [
@@ -278,14 +281,18 @@ def check_forward_fill(subject: Subject) -> Observed:
     if series.median_volume is None:
         return not_run("forward_fill", "no volume to look at")
     rows: list[tuple[datetime, str]] = []
-    run: list[Bar] = []
-    for bar in (*series.bars[: series.finished], None):
-        if bar is not None and run and _is_copy(run[-1], bar, subject):
-            run.append(bar)
-            continue
-        if len(run) >= 3:
-            rows += [(b.start, f"equals the bar before it, volume {b.volume:g}") for b in run[1:]]
-        run = [] if bar is None else [bar]
+    run: list[int] = []
+    equal = (series.columns[:, 1:] == series.columns[:, :-1]).all(axis=0)
+    places = [n + 1 for n in equal.nonzero()[0].tolist() if n + 1 < series.finished]
+    copies = [n for n in places if _is_copy(series.bars[n - 1], series.bars[n], subject)]
+    for n in [*copies, -1]:
+        if run and n != run[-1] + 1:
+            # Two copies and their original make three.
+            rows += [
+                (series.bars[m].start, "equals the bar before it though volume is claimed") for m in run if run[1:]
+            ]
+            run = []
+        run.append(n)
     if not rows:
         return passed("forward_fill", "no run of three equal bars with volume")
     return failed("forward_fill", 66.0, f"{len(rows)} bars repeat the bar before them", rows)

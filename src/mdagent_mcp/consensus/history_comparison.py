@@ -7,20 +7,21 @@ one voice: they neither corroborate nor contradict each other.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from statistics import median
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mdagent_mcp.consensus.history_checks import Observed, failed, not_run, passed
 from mdagent_mcp.consensus.history_levels import power_of_ten
-from mdagent_mcp.consensus.history_series import Series, prices_of
+from mdagent_mcp.consensus.history_series import PRICE_FIELDS, Series, prices_of
 from mdagent_mcp.domain.prices import Adjustment, Bar
 from mdagent_mcp.domain.quality import DimensionScore
+
+if TYPE_CHECKING:
+    from mdagent_mcp.consensus.history_series import FloatArray
 
 _LEAST_FOR_LAG: Final = 20
 """Common bars from which a shift of the dates can be told."""
@@ -120,27 +121,26 @@ def compare(
     reason = _why_not_comparable(series, reference)
     if reason:
         return Comparison(reference, Relation.NOT_COMPARABLE, because=reason)
-    differences = _differences(series, reference, left_out)
-    if not differences:
+    keys, differences = _differences(series, reference, left_out)
+    if not keys:
         return Comparison(reference, Relation.NOT_COMPARABLE, because="no common bars")
-    middle = median(abs(d) for _, d in differences)
-    off = tuple((key, d) for key, d in differences if abs(d) > limits.off)
+    middle = _median(abs(differences))
+    off = tuple((keys[n], float(differences[n])) for n in (abs(differences) > limits.off).nonzero()[0].tolist())
     wanted = max(1, series.finished - (1 if series.basis is Adjustment.ALL else 0))
     apart = middle > limits.loose or (middle > limits.slight and middle > 0.5 * series.usual_move)
-    relation = _relation(limits, middle, len(off) / len(differences), len(differences) / wanted, apart=apart)
+    relation = _relation(limits, middle, len(off) / len(keys), len(keys) / wanted, apart=apart)
     because = (
-        f"median difference {middle * 1e4:.1f} bp on {len(differences)} common bars, "
-        f"{len(off)} off by over {limits.off:.0%}"
+        f"median difference {middle * 1e4:.1f} bp on {len(keys)} common bars, {len(off)} off by over {limits.off:.0%}"
     )
     if relation not in {Relation.AGREES, Relation.PARTLY} and (lag := _lag_of(series, reference)):
         relation = Relation.CONTRADICTS
         because = (
             f"its bars are those of the session {'after' if lag > 0 else 'before'} the served ones' (dates shifted)"
         )
-    unit = power_of_ten(median(d for _, d in differences))
+    unit = power_of_ten(_median(differences))
     if relation is Relation.CONTRADICTS and unit:
-        because = f"its prices are a factor of about {10.0**-unit:g} apart on {len(differences)} common bars (unit)"
-    return Comparison(reference, relation, len(differences), middle, off, because, left_out)
+        because = f"its prices are a factor of about {10.0**-unit:g} apart on {len(keys)} common bars (unit)"
+    return Comparison(reference, relation, len(keys), middle, off, because, left_out)
 
 
 def by_group(comparisons: Sequence[Comparison], own_group: str) -> dict[str, Comparison]:
@@ -210,22 +210,40 @@ def _why_not_comparable(series: Series, reference: Series) -> str:
     return ""
 
 
-def _differences(series: Series, reference: Series, left_out: frozenset[datetime]) -> list[tuple[datetime, float]]:
-    """Differences of the reference's word from the series' by period, as logarithms."""
-    pairs = [
-        (key, n, reference.index[key])
+def _common(series: Series, reference: Series, left_out: frozenset[datetime]) -> tuple[list[int], list[int]]:
+    """Where the finished bars of the same periods stand in both series."""
+    if series.keys == reference.keys and not left_out:
+        both = list(range(min(series.finished, reference.finished)))
+        return both, both
+    found = [
+        (n, m)
         for n, key in enumerate(series.keys[: series.finished])
-        if key not in left_out and reference.index.get(key, reference.finished) < reference.finished
+        if (m := reference.index.get(key, reference.finished)) < reference.finished and key not in left_out
     ]
-    mine, theirs = series.compared, reference.compared
-    logs = [
-        (key, math.log(own), math.log(other))
-        for key, n, m in pairs
-        if (own := mine[n]) is not None and (other := theirs[m]) is not None
-    ]
-    if series.basis is not Adjustment.ALL:
-        return [(key, other - own) for key, own, other in logs]
-    return [(key, (other - was) - (own - before)) for (_, before, was), (key, own, other) in itertools.pairwise(logs)]
+    return [n for n, _ in found], [m for _, m in found]
+
+
+def _differences(
+    series: Series, reference: Series, left_out: frozenset[datetime]
+) -> tuple[Sequence[datetime], FloatArray]:
+    """Differences of the reference's word from the series' by period, as logarithms."""
+    import numpy as np  # noqa: PLC0415 - 80 ms that the start of a server need not pay
+
+    mine, theirs = _common(series, reference, left_out)
+    differences = reference.logs[theirs] - series.logs[mine]
+    stated = np.flatnonzero(np.isfinite(differences))
+    differences = differences[stated]
+    keys = [series.keys[mine[n]] for n in stated.tolist()]
+    if series.basis is Adjustment.ALL:
+        # The difference of two returns is the change of the difference of the levels.
+        return keys[1:], np.diff(differences)
+    return keys, differences
+
+
+def _median(values: FloatArray) -> float:
+    import numpy as np  # noqa: PLC0415 - see `_differences`
+
+    return float(np.median(values))
 
 
 def _lag_of(series: Series, reference: Series) -> int:
@@ -262,23 +280,30 @@ def _disagreeing(series: Series, voice: Comparison, limits: HistoryThresholds) -
     if series.basis is Adjustment.ALL:
         return [(key, f"return differs from {reference.source}'s by {d:+.2%}") for key, d in voice.off]
     rows = []
-    for key, bar in zip(series.keys[: series.finished], series.bars, strict=False):
-        m = reference.index.get(key)
-        if m is None or m >= reference.finished or key in voice.left_out:
-            continue
-        if shown := _differing_prices(bar, reference.bars[m], reference.source, limits):
-            rows.append((key, shown))
+    for n in differing_bars(series, reference, limits, voice.left_out):
+        theirs = reference.bars[reference.index[series.keys[n]]]
+        rows.append((series.keys[n], _differing_prices(series.bars[n], theirs, reference.source, limits)))
     return rows
 
 
+def differing_bars(
+    series: Series, reference: Series, limits: HistoryThresholds, left_out: frozenset[datetime] = frozenset()
+) -> list[int]:
+    """The finished bars of which a reference has another price, by place."""
+    mine, theirs = _common(series, reference, left_out)
+    own = series.columns[:, mine]
+    excess = abs(reference.columns[:, theirs] - own) - own * _limits_by_price(limits)
+    return [mine[place] for place, most in enumerate(excess.max(axis=0).tolist()) if most > 0.0] if mine else []
+
+
+def _limits_by_price(limits: HistoryThresholds) -> FloatArray:
+    """The difference that counts for each of the four prices, as a column."""
+    import numpy as np  # noqa: PLC0415 - see `_differences`
+
+    return np.array([[limits.off if name == "close" else limits.cell_off] for name in PRICE_FIELDS])
+
+
 def _differing_prices(bar: Bar, theirs: Bar, source: str, limits: HistoryThresholds) -> str:
-    if (
-        abs(theirs.close - bar.close) <= limits.off * bar.close
-        and abs(theirs.high - bar.high) <= limits.cell_off * bar.high
-        and abs(theirs.low - bar.low) <= limits.cell_off * bar.low
-        and abs(theirs.open - bar.open) <= limits.cell_off * bar.open
-    ):
-        return ""
     own, said = prices_of(bar), prices_of(theirs)
     return "; ".join(
         f"{name} {own[name]:g}, {source} says {said[name]:g}"

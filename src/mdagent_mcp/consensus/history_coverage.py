@@ -119,7 +119,8 @@ def off_calendar(
         return _outside_hours(series, expectation, calendar, interval)
     if interval is not Interval.DAY_1:
         return ()
-    return tuple(key for key in series.keys if not _is_trading_date(calendar, key.date()))
+    required = expectation.required or {}
+    return tuple(key for key in series.keys if key not in required and not _is_trading_date(calendar, key.date()))
 
 
 def _is_trading_date(calendar: Calendar, day: date) -> bool:

@@ -19,7 +19,7 @@ from typing import Final
 from mdagent_mcp.consensus.history_adjustment import AdjustmentReview
 from mdagent_mcp.consensus.history_blocks import Block, find_blocks
 from mdagent_mcp.consensus.history_checks import Subject
-from mdagent_mcp.consensus.history_comparison import HistoryThresholds
+from mdagent_mcp.consensus.history_comparison import HistoryThresholds, differing_bars
 from mdagent_mcp.consensus.history_dividends import LARGE
 from mdagent_mcp.consensus.history_levels import Cell
 from mdagent_mcp.consensus.history_plausibility import confirms_cell, confirms_return, find_wicks
@@ -268,10 +268,8 @@ def _majority_repairs(subject: Subject, limits: HistoryThresholds) -> list[Repai
     if len(references) < 2:
         return []
     repairs: list[Repair] = []
-    for key, bar in zip(series.keys[: series.finished], series.bars, strict=False):
-        first = references[0].index.get(key)
-        if first is not None and _alike(bar, references[0].bars[first], limits):
-            continue
+    for n in differing_bars(series, references[0], limits):
+        key, bar = series.keys[n], series.bars[n]
         others = {r.source: r.bars[r.index[key]] for r in references if r.index.get(key, r.finished) < r.finished}
         if len(others) >= 2 and not any(_alike(bar, other, limits) for other in others.values()):
             repairs += _outvoted(key, bar, others, limits)
