@@ -115,11 +115,18 @@ def test_served_prices_are_the_sources_own_but_for_listed_repairs(
     others = [series(noisy(daily()[: len(rows)], seed=n), name) for n, name in enumerate("bcd"[:sources])]
     judged = judge(series(bars), *others, asked=question(last=starts[-1].date()))
     stated = {h.source: {b.start: b for b in h.bars} for h in (series(bars), *others)}[judged.sources_used[0]]
-    changes = {(r.time, r.field): (r.before, r.after) for r in judged.repairs}
+    changed = {
+        (time, name)
+        for r in judged.repairs
+        for time in starts
+        if r.time <= time <= (r.until or r.time)
+        for name in (PRICE_FIELDS if r.field == "prices" else (r.field,))
+    }
     for bar in judged.series.bars:
         for name in PRICE_FIELDS:
             own, served = prices_of(stated[bar.start])[name], prices_of(bar)[name]
-            assert (own, served) == changes.get((bar.start, name), (own, own))
+            assert own == served or (bar.start, name) in changed
+    assert {b.start for b in answer(judged, "h-1").unrepaired} == {time for time, _ in changed}
 
 
 @MODEST

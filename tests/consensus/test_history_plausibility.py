@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -19,7 +18,6 @@ from consensus.series_building import (
     scaled,
     series,
 )
-from mdagent_mcp.consensus.history import HistoryJudgement
 from mdagent_mcp.consensus.history_levels import power_of_ten
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, Split
 from mdagent_mcp.domain.quality import Dimension, Grade, Severity, Verdict
@@ -37,9 +35,9 @@ def test_a_power_of_ten_is_recognised_within_fifteen_percent(ratio: float, expon
     assert power_of_ten(math.log(ratio)) == exponent
 
 
-@pytest.mark.parametrize("factor", [100.0, 0.01, 10.0, 0.1])
-def test_a_first_bar_of_another_unit_is_flagged_and_not_repaired(factor: float) -> None:
-    """The first bar has nothing before it that would decide; the series is not touched."""
+@pytest.mark.parametrize("factor", [10.0, 0.1])
+def test_a_first_bar_off_by_ten_is_flagged_and_not_repaired(factor: float) -> None:
+    """Ten for one is also a split, and the first bar has nothing before it that would decide."""
     judged = judge(series(scaled(daily(), [0], factor)))
     assert judged.repairs == ()
     assert failed_rules(judged) & {"unit_error", "split_error"}
@@ -47,15 +45,28 @@ def test_a_first_bar_of_another_unit_is_flagged_and_not_repaired(factor: float) 
     assert judged.series.bars == tuple(scaled(daily(), [0], factor))
 
 
-def test_a_switch_of_the_unit_in_the_middle_is_fatal() -> None:
-    """Pounds until June, pence from then on: nobody can use that."""
+@pytest.mark.parametrize("factor", [100.0, 0.01])
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_switch_of_the_unit_in_the_first_tenth_is_decided_by_all_the_other_bars(count: int, factor: float) -> None:
+    """They are many and the newest is among them."""
+    judged = judge(series(scaled(daily(), range(count), factor)))
+    assert [b.close for b in judged.series.bars] == pytest.approx([b.close for b in daily()])
+    assert {r.field for r in judged.repairs} == {"prices"}
+    assert judged.assessment.grade is Grade.B
+
+
+def test_a_switch_of_the_unit_in_the_middle_is_made_consistent_and_stays_fatal() -> None:
+    """Pounds until June, pence from then on: the newest side is taken as the measure, and that proves nothing."""
     bars = daily()
     judged = judge(series(scaled(bars, range(120, len(bars)), 100.0)))
     assert finding(judged, "unit_error").cap == 45.0
     assert judged.assessment.grade is Grade.F
     assert judged.assessment.limited_by.dimension is Dimension.PLAUSIBILITY
     assert finding(judged, "unit_error").severity is Severity.FATAL
-    assert judged.repairs == ()
+    (repair,) = judged.repairs
+    assert (repair.field, repair.time, repair.until, repair.bars) == ("prices", bars[0].start, bars[119].start, 120)
+    assert repair.why == "1/100 of the bars after them; the newest bars are taken as the measure"
+    assert judged.series.bars[0].close == pytest.approx(bars[0].close * 100.0)
 
 
 def test_every_other_bar_in_another_unit_is_fatal() -> None:
@@ -168,12 +179,15 @@ def test_a_fall_by_a_listed_dividend_is_no_jump() -> None:
     assert "dividend_size" not in failed_rules(judged)
 
 
-def test_a_dividend_above_a_quarter_of_the_price_that_the_price_does_not_feel_is_told() -> None:
-    """A hundredfold dividend is one in pence."""
-    bars = daily()
-    wrong = judge(series(bars, dividends=(Dividend(bars[CRASH].day, bars[CRASH].close * 0.6),)))
+def test_a_dividend_above_a_quarter_of_the_price_is_told_where_prices_depend_on_it() -> None:
+    """A hundredfold dividend is one in pence; prices corrected for splits alone are right all the same."""
+    bars, asked = daily(), question(adjustment=Adjustment.ALL)
+    dividends = (Dividend(bars[CRASH].day, bars[CRASH].close * 0.6),)
+    wrong = judge(series(bars, dividends=dividends, adjustment=Adjustment.ALL), asked=asked)
+    harmless = judge(series(bars, dividends=dividends))
     usual = judge(series(bars, dividends=(Dividend(bars[CRASH].day, bars[CRASH].close * 0.006),)))
     assert finding(wrong, "dividend_size").cap == 62.0
+    assert (finding(harmless, "dividend_size").severity, harmless.assessment.grade) == (Severity.INFO, Grade.B)
     assert finding(usual, "dividend_size").verdict is Verdict.PASSED
     assert finding(judge(series(bars)), "dividend_size").verdict is Verdict.NOT_RUN
 
@@ -198,20 +212,6 @@ def test_a_wick_that_an_independent_source_shows_is_a_flash_crash() -> None:
     assert judged.assessment.grade is Grade.A
 
 
-def test_adjusted_prices_that_step_by_their_dividends_pass() -> None:
-    """The adjusted series before the ex-date is lower by the share that was paid."""
-    judged = _adjusted(missing=False)
-    assert finding(judged, "adjustment_gap").verdict is Verdict.PASSED
-    assert judged.series.basis is Adjustment.ALL
-
-
-def test_a_dividend_missing_in_the_adjustment_is_told() -> None:
-    """The adjusted prices do not step where a listed dividend asks for it."""
-    judged = _adjusted(missing=True)
-    assert finding(judged, "adjustment_gap").cap == 64.0
-    assert [i.time for i in judged.issues if i.rule == "adjustment_gap"] == [daily()[CRASH].start]
-
-
 def test_the_adjustment_is_unchecked_without_a_series_before_it() -> None:
     """With the adjusted series alone nothing can be told."""
     asked = question(adjustment=Adjustment.ALL)
@@ -234,15 +234,3 @@ def crashed() -> list[Bar]:
     bars = scaled(daily(), range(CRASH, len(daily())), 0.48)
     bar = bars[CRASH]
     return changed(bars, CRASH, open=bar.close * 1.3, high=bar.close * 1.35, volume=(bar.volume or 0.0) * 12)
-
-
-def _adjusted(*, missing: bool) -> HistoryJudgement:
-    bars = daily()
-    amount = bars[CRASH - 1].close * 0.02
-    dividends = (Dividend(bars[CRASH].day, amount),)
-    adjusted = bars if missing else scaled(bars, range(CRASH), 0.98)
-    return judge(
-        series(bars, dividends=dividends),
-        replace(series(adjusted, dividends=dividends), adjustment=Adjustment.ALL),
-        asked=question(adjustment=Adjustment.ALL),
-    )

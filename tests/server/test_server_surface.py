@@ -79,6 +79,7 @@ async def test_output_schemas_promise_the_fields_that_answers_have(era: Era) -> 
     assert list(schemas["get_history"]) == [
         *(k for k in HISTORY_JSON if k != "usage"),
         "observations",
+        "unrepaired",
         "failures",
         "usage",
     ]

@@ -12,6 +12,7 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult, TextContent
 
+from mdagent_mcp.domain.answers import Repair
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Interval
@@ -19,7 +20,7 @@ from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.domain.questions import QuoteQuestion
 from mdagent_mcp.server.server import build_server
 from mdagent_mcp.testing import ManualClock
-from server.fake_market_data import HISTORY, NOW, OUTAGE, QUOTE, FakeMarketData
+from server.fake_market_data import BARS, HISTORY, NOW, OUTAGE, QUOTE, FakeMarketData
 
 Era = Literal["auto", "legacy"]
 ERAS: tuple[Era, ...] = ("auto", "legacy")
@@ -328,6 +329,30 @@ async def test_a_long_series_is_abridged_in_the_text_unless_all_of_it_is_wanted(
     assert table[0] == "2026-11-02T00:00:00Z,100.0,102.0,99.5,101.0,1000"
     assert table[-1] == "2026-11-03T15:00:00Z,100.0,102.0,99.5,101.0,1000"
     assert ("... 25 bars left out of this text" in table) is (detail == "brief")
+
+
+async def test_full_detail_shows_repaired_bars_as_they_were_stated_and_a_stretch_is_told_once() -> None:
+    """Only those among the shown bars; brief leaves them out."""
+    repair = Repair("unit_error", BARS[0].start, "prices", 10100.0, 101.0, "100 times", BARS[3].start, 4)
+    stated = tuple(replace(b, open=b.open * 100, close=b.close * 100) for b in BARS[:4])
+    fake = FakeMarketData(history_answer=replace(HISTORY, repairs=(repair,), unrepaired=stated))
+    _, text, shown = await call(fake, "get_history", {"symbol": "AAPL", "max_bars": 2, "detail": "full"})
+    _, _, brief = await call(fake, "get_history", {"symbol": "AAPL", "max_bars": 2})
+    assert shown["unrepaired"] == [["2026-11-19", 10300.0, 105.0, 102.5, 10400.0, 1030]]
+    assert shown["repairs"] == [
+        {
+            "rule": "unit_error",
+            "time": "2026-11-16",
+            "field": "prices",
+            "before": 10100.0,
+            "after": 101.0,
+            "why": "100 times",
+            "until": "2026-11-19",
+            "bars": 4,
+        }
+    ]
+    assert "prices at 2026-11-16 to 2026-11-19 (4 bars) 10100 -> 101, unit_error: 100 times" in text
+    assert "unrepaired" not in brief
 
 
 @both_eras

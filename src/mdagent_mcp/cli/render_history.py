@@ -79,8 +79,11 @@ def _print_issues(console: Console, issues: Sequence[Shown]) -> None:
 def _print_repairs(console: Console, repairs: Sequence[Shown]) -> None:
     for repair in repairs[:_ENTRIES]:
         before, after = price_text(repair["before"]), price_text(repair["after"])
+        span = f" to {time_text(repair['until'])}" if "until" in repair else ""
         console.print(
-            Text.assemble(("repaired", "cyan"), f" {time_text(repair['time'])} {repair['field']} {before} to {after}: ")
+            Text.assemble(
+                ("repaired", "cyan"), f" {time_text(repair['time'])}{span} {repair['field']} {before} to {after}: "
+            )
             + Text(repair["why"])
         )
     if len(repairs) > _ENTRIES:

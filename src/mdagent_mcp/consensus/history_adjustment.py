@@ -166,7 +166,7 @@ def _shifted(prices: Prices, beliefs: Sequence[Belief], loose: list[int]) -> tup
         match = [
             n
             for n in left
-            if belief.rule == GAP
+            if belief.rule in {GAP, DATE}
             and abs((prices.days[n] - payment.day).days) <= _SLIP
             and agrees(prices.steps[n], share, prices.noise)
         ]
@@ -174,7 +174,11 @@ def _shifted(prices: Prices, beliefs: Sequence[Belief], loose: list[int]) -> tup
             result.append(belief)
             continue
         left.remove(match[0])
-        result.append(_on_either_day(prices, belief, match[0], share))
+        if belief.rule == DATE:
+            # The price fell where the adjustment lies: two witnesses for one day.
+            result.append(replace(belief, decided=belief.decided or match[0] == belief.index))
+        else:
+            result.append(_on_either_day(prices, belief, match[0], share))
     return tuple(result), left
 
 

@@ -23,7 +23,7 @@ from mdagent_mcp.consensus.history_comparison import HistoryThresholds, differin
 from mdagent_mcp.consensus.history_dividends import LARGE
 from mdagent_mcp.consensus.history_levels import Cell
 from mdagent_mcp.consensus.history_plausibility import confirms_cell, confirms_return, find_wicks
-from mdagent_mcp.consensus.history_series import PRICE_FIELDS, Series, prices_of
+from mdagent_mcp.consensus.history_series import PRICE_FIELDS, Series, prices_of, usable_adjustment
 from mdagent_mcp.domain.answers import Repair
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend
 
@@ -152,10 +152,16 @@ def _readjusted(subject: Subject) -> tuple[Series, list[Repair]]:
         if f.decided and f.before is not None and f.after is not None and f.before != f.after
     ]
     repairs += _column_repairs(series, review)
-    bars = tuple(
-        replace(bar, adjusted_close=bar.close * factor) for bar, factor in zip(series.bars, review.factors, strict=True)
-    )
+    bars = tuple(_with_factor(bar, factor) for bar, factor in zip(series.bars, review.factors, strict=True))
     return replace(series, bars=bars, history=replace(series.history, dividends=review.dividends)), repairs
+
+
+def _with_factor(bar: Bar, factor: float) -> Bar:
+    """The bar with its adjusted close computed, unless the source's own says the same."""
+    computed = bar.close * factor
+    if usable_adjustment(bar) and abs(computed / (bar.adjusted_close or 1.0) - 1.0) <= _SAME_FACTOR:
+        return bar
+    return replace(bar, adjusted_close=computed)
 
 
 def _column_repairs(series: Series, review: AdjustmentReview) -> list[Repair]:
@@ -163,7 +169,7 @@ def _column_repairs(series: Series, review: AdjustmentReview) -> list[Repair]:
     repairs: list[Repair] = []
     begin, ratio = 0, 1.0
     ratios = [
-        bar.close * factor / bar.adjusted_close if bar.adjusted_close else None
+        bar.close * factor / (bar.adjusted_close or 1.0) if usable_adjustment(bar) else None
         for bar, factor in zip(series.bars, review.factors, strict=True)
     ]
     for n, each in enumerate([*ratios, 1.0]):

@@ -47,7 +47,8 @@ def encode(answer: Answer) -> bytes:
     """
     if isinstance(answer, QuoteAnswer):
         return _deflated(answer)
-    return _deflated({"head": replace(answer, bars=()), "bars": _columns(answer.bars)})
+    head = replace(answer, bars=(), unrepaired=())
+    return _deflated({"head": head, "bars": _columns(answer.bars), "unrepaired": _columns(answer.unrepaired)})
 
 
 def decode(kind: AnswerKind, body: bytes) -> Answer:
@@ -61,7 +62,8 @@ def decode(kind: AnswerKind, body: bytes) -> Answer:
         if kind == "quote":
             return _quotes().validate_python(parts)
         answer = _histories().validate_python(parts["head"])
-        return replace(answer, bars=_bars(parts["bars"]))
+        # Answers that were kept before repairs kept what they replaced have no such part.
+        return replace(answer, bars=_bars(parts["bars"]), unrepaired=_bars(parts.get("unrepaired", [[]] * 6)))
     except (ValueError, KeyError, TypeError, OverflowError, zlib.error) as error:
         raise UnreadableEvidenceError(f"kept {kind} cannot be read: {type(error).__name__}") from error
 
@@ -90,7 +92,7 @@ def _inflated(body: bytes) -> bytes:
 
 
 def _columns(bars: tuple[Bar, ...]) -> list[list[Any]]:
-    return [
+    columns: list[list[Any]] = [
         [(bar.start - _EPOCH) // _MICROSECOND for bar in bars],
         [bar.open for bar in bars],
         [bar.high for bar in bars],
@@ -98,6 +100,9 @@ def _columns(bars: tuple[Bar, ...]) -> list[list[Any]]:
         [bar.close for bar in bars],
         [bar.volume for bar in bars],
     ]
+    adjusted = [bar.adjusted_close for bar in bars]
+    # Served bars are corrected already and carry none.
+    return columns if all(each is None for each in adjusted) else [*columns, adjusted]
 
 
 def _bars(columns: list[list[Any]]) -> tuple[Bar, ...]:

@@ -144,6 +144,9 @@ class HistoryOutput(_Output):
     sources_rejected: Words = []
     evidence_id: str = ""
     observations: Rows = []
+    unrepaired: Annotated[list[BarRow], WithJsonSchema({"type": "array"})] = Field(
+        [], description="full: the repaired bars as stated"
+    )
     failures: Failures = []
     usage: Annotated[UsageOutput | None, _OBJECT] = None
 

@@ -158,7 +158,8 @@ def _issue(issue: Shown) -> str:
 
 def _repair(repair: Shown) -> str:
     before, after = _figure(repair["before"]), _figure(repair["after"])
-    return f"{repair['field']}{_at(repair)} {before} -> {after}, {repair['rule']}: {repair['why']}"
+    span = f" to {repair['until']} ({repair['bars']} bars)" if "until" in repair else ""
+    return f"{repair['field']}{_at(repair)}{span} {before} -> {after}, {repair['rule']}: {repair['why']}"
 
 
 def _at(entry: Shown) -> str:

@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any, Final
 
-from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure, Usage, Voice
+from mdagent_mcp.domain.answers import (
+    HistoryAnswer,
+    QuoteAnswer,
+    QuotesAnswer,
+    Repair,
+    SymbolFailure,
+    Usage,
+    Voice,
+)
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.prices import Bar, Interval
 from mdagent_mcp.domain.quality import Assessment, Finding, Grade, Verdict
@@ -97,17 +105,7 @@ def history_json(answer: HistoryAnswer, max_bars: int, detail: Detail = "brief")
             }
             for issue in answer.issues
         ],
-        "repairs": [
-            {
-                "rule": repair.rule,
-                "time": bar_time(repair.time, answer.interval),
-                "field": repair.field,
-                "before": number(repair.before),
-                "after": number(repair.after),
-                "why": repair.why,
-            }
-            for repair in answer.repairs
-        ],
+        "repairs": [repair_json(repair, answer.interval) for repair in answer.repairs],
         "partial_last_bar": answer.partial_last_bar,
         "truncated": len(answer.bars) > max_bars,
         "resource_uri": resource_uri(answer),
@@ -121,6 +119,24 @@ def history_json(answer: HistoryAnswer, max_bars: int, detail: Detail = "brief")
     }
     if detail == "full":
         shown["observations"] = [_observation(voice) for voice in answer.explanation.voices]
+        since = answer.bars[-max_bars:][0].start if answer.bars else None
+        stated = [bar for bar in answer.unrepaired if since is None or bar.start >= since]
+        shown["unrepaired"] = [bar_row(bar, answer.interval) for bar in stated]
+    return shown
+
+
+def repair_json(repair: Repair, interval: Interval) -> dict[str, Any]:
+    """One correction; of consecutive bars with the last of them and their number."""
+    shown: dict[str, Any] = {
+        "rule": repair.rule,
+        "time": bar_time(repair.time, interval),
+        "field": repair.field,
+        "before": number(repair.before),
+        "after": number(repair.after),
+        "why": repair.why,
+    }
+    if repair.until is not None:
+        shown |= {"until": bar_time(repair.until, interval), "bars": repair.bars}
     return shown
 
 
