@@ -129,9 +129,7 @@ def _missing(kind: str, share: float | None) -> Kind:
         inside = range(1, len(truth.bars) - 1)
         lost = set(chance.sample(inside, 1 if share is None else round(share * len(truth.bars))))
         left = 1.0 - len(lost) / len(truth.bars)
-        letter = next(
-            l for floor, l in ((0.995, "A"), (0.97, "B"), (0.93, "C"), (0.85, "D"), (0, "F")) if left >= floor
-        )
+        letter = next(each for floor, each in _COMPLETENESS if left >= floor)
         broken = plain(truth, [b for n, b in enumerate(truth.bars) if n not in lost])
         if chance.random() < 0.5:
             return _case(kind, worst("B", letter), broken)

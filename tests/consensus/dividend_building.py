@@ -27,7 +27,7 @@ def paying(share: float = SHARE, ex_days: Sequence[int] = EX_DAYS) -> tuple[list
 
 
 def adjusted(bars: Sequence[Bar], amounts: Mapping[int, float]) -> list[Bar]:
-    """The bars with the adjusted closes of a vendor that knows these dividends, by the bar they are first missing in."""
+    """The bars with the adjusted closes of a vendor that knows these dividends, each by its first bar without it."""
     factor, result = 1.0, []
     for n in range(len(bars) - 1, -1, -1):
         result.append(replace(bars[n], adjusted_close=bars[n].close * factor))
@@ -38,7 +38,7 @@ def adjusted(bars: Sequence[Bar], amounts: Mapping[int, float]) -> list[Bar]:
 
 def judge_adjusted(bars: Sequence[Bar], dividends: Sequence[Dividend], **changes: object) -> HistoryJudgement:
     """The judgement about one vendor's series, asked for prices adjusted for dividends."""
-    stated = series(bars, dividends=tuple(dividends), **changes)
+    stated = replace(series(bars, dividends=tuple(dividends)), **changes)  # type: ignore[arg-type]
     return judge(stated, asked=question(adjustment=Adjustment.ALL))
 
 

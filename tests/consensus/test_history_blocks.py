@@ -28,7 +28,8 @@ SPLIT = 120
 def same(bars: tuple[Bar, ...], wanted: list[Bar]) -> bool:
     """Whether prices and volumes are those wanted."""
     return all(
-        (a.open, a.high, a.low, a.close, a.volume) == pytest.approx((b.open, b.high, b.low, b.close, b.volume), rel=1e-5)
+        (a.open, a.high, a.low, a.close, a.volume)
+        == pytest.approx((b.open, b.high, b.low, b.close, b.volume), rel=1e-5)
         for a, b in zip(bars, wanted, strict=True)
     )
 

@@ -20,7 +20,7 @@ from mdagent_mcp.consensus.history_adjustment import AdjustmentReview
 from mdagent_mcp.consensus.history_blocks import Block, find_blocks
 from mdagent_mcp.consensus.history_checks import Subject
 from mdagent_mcp.consensus.history_comparison import HistoryThresholds, differing_bars
-from mdagent_mcp.consensus.history_dividends import LARGE
+from mdagent_mcp.consensus.history_dividends import DATE, LARGE
 from mdagent_mcp.consensus.history_levels import Cell
 from mdagent_mcp.consensus.history_plausibility import confirms_cell, confirms_return, find_wicks
 from mdagent_mcp.consensus.history_series import PRICE_FIELDS, Series, prices_of, usable_adjustment
@@ -149,7 +149,7 @@ def _readjusted(subject: Subject) -> tuple[Series, list[Repair]]:
     repairs = [
         Repair(f.rule, series.keys[f.index], "dividend", f.before, f.after, f.detail)
         for f in review.faults
-        if f.decided and f.before is not None and f.after is not None and f.before != f.after
+        if f.decided and f.before is not None and f.after is not None and (f.before != f.after or f.rule == DATE)
     ]
     repairs += _column_repairs(series, review)
     bars = tuple(_with_factor(bar, factor) for bar, factor in zip(series.bars, review.factors, strict=True))
