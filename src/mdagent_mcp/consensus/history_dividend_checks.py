@@ -7,13 +7,14 @@ for splits alone do not depend on it, that costs them nothing.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from bisect import bisect_left
+from datetime import UTC, datetime, time
 from typing import Final
 
 from mdagent_mcp.consensus.history_adjustment import COLUMN
 from mdagent_mcp.consensus.history_checks import Observed, Subject, failed, not_run, passed
 from mdagent_mcp.consensus.history_dividends import DATE, GAINS, GAP, LARGE, PHANTOM, SIZE
-from mdagent_mcp.consensus.history_series import Series, pays_dividend
+from mdagent_mcp.consensus.history_series import pays_dividend
 from mdagent_mcp.domain.prices import Adjustment
 
 _HARMLESS: Final = 100.0
@@ -47,12 +48,13 @@ def check_dividend_size(subject: Subject) -> Observed:
     most = 2.0 * LARGE if series.basis is Adjustment.ALL else LARGE
     rows = []
     for dividend in inside:
-        price = _close_before(series, dividend.day)
-        ex_day = series.index.get(_key_on(series, dividend.day), 0)
+        ex_day = bisect_left(series.keys, datetime.combine(dividend.day, time(0), UTC))
+        price = series.closes[ex_day - 1]
         # A special dividend that size exists; then the price falls by it.
-        if not abs(dividend.amount) <= most * price and not pays_dividend(series, ex_day):
-            share = dividend.amount / price
-            rows.append((_key_on(series, dividend.day), f"dividend {dividend.amount:g} is {share:.0%} of {price:g}"))
+        paid = ex_day < len(series.keys) and pays_dividend(series, ex_day)
+        if not abs(dividend.amount) <= most * price and not paid:
+            key = series.keys[min(ex_day, len(series.keys) - 1)]
+            rows.append((key, f"dividend {dividend.amount:g} is {dividend.amount / price:.0%} of {price:g}"))
     if not rows:
         return passed(SIZE, f"{len(inside)} dividends are below {most:.0%} of the price")
     return failed(SIZE, 62.0 if series.basis is Adjustment.ALL else _HARMLESS, rows[0][1], rows)
@@ -90,12 +92,3 @@ def _reviewed(subject: Subject, rule: str, cap: float) -> Observed:
     if not review.checked:
         return not_run(rule, "no dividend in the range")
     return passed(rule, f"{review.checked} dividends were weighed")
-
-
-def _close_before(series: Series, day: date) -> float:
-    before = [n for n, key in enumerate(series.keys) if key.date() < day]
-    return series.closes[before[-1]]
-
-
-def _key_on(series: Series, day: date) -> datetime:
-    return next((key for key in series.keys if key.date() >= day), series.keys[-1])
