@@ -251,7 +251,7 @@ def test_an_answer_lists_the_newest_issues_of_a_rule_and_tells_their_number() ->
     spoiled = [replace(b, high=max(b.open, b.close) * 0.97) for b in bars]
     judged = judge(series(spoiled))
     listed = [i.time for i in judged.issues if i.rule == "ohlc_rule"]
-    assert listed == [b.start for b in bars[-20:]]
+    assert listed == [b.start for b in bars[-5:]]
     assert finding(judged, "ohlc_rule").detail.startswith(f"{len(bars)} bars")
 
 

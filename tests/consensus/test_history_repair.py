@@ -38,7 +38,7 @@ def test_a_bar_of_another_unit_between_sound_ones_is_scaled_back(factor: float) 
     assert judged.assessment.grade is Grade.B
     assert judged.issues == ()
     assert finding(judged, "unit_error").severity is Severity.INFO
-    assert "4 prices repaired" in judged.summary
+    assert "4 values repaired" in judged.summary
 
 
 def test_a_single_price_of_another_unit_is_scaled_back_alone() -> None:

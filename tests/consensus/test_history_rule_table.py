@@ -110,6 +110,14 @@ def impossible() -> HistoryJudgement:
     return judge_adjusted([replace(b, adjusted_close=-1.0) if n < 50 else b for n, b in enumerate(bars)], dividends)
 
 
+def frozen() -> HistoryJudgement:
+    """The last day as it stood at noon; another source has all of it."""
+    bars = daily()
+    last = bars[-1]
+    narrow = replace(last, high=max(last.open, last.close), low=min(last.open, last.close), volume=3e5)
+    return judge(series([*bars[:-1], narrow]), series([b for n, b in enumerate(noisy(bars)) if n % 4], "beta"))
+
+
 CASES: Mapping[str, Case] = {
     "order": swapped,
     "duplicates": lambda: judge(series([*daily(), replace(daily()[-1], volume=1.0)])),
@@ -132,6 +140,7 @@ CASES: Mapping[str, Case] = {
     "capital_gains": gains_twice,
     "adjustment_gap": unadjusted,
     "partial_bar": running,
+    "frozen_bar": frozen,
     "missing_at_end": lambda: judge(series(daily()[:-3])),
     "coverage": lambda: judge(series([b for n, b in enumerate(daily()) if n % 20])),
     "late_start": lambda: judge(series(daily()[60:])),

@@ -22,15 +22,16 @@ from mdagent_mcp.consensus.history_levels import Levels, find_levels
 from mdagent_mcp.consensus.history_series import Series
 from mdagent_mcp.consensus.rules import Rule
 from mdagent_mcp.domain.answers import SeriesIssue
-from mdagent_mcp.domain.calendar import calendar_named
+from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, Interval
 from mdagent_mcp.domain.quality import Dimension, Finding, Severity, Verdict
 
-ISSUES_PER_RULE: Final = 20
-"""Bars that an answer lists for one rule, the newest; the finding has their number."""
+ISSUES_PER_RULE: Final = 5
+"""Bars that an answer lists for one rule, the newest; the finding has their number. An agent reads the first few."""
 
 
+_TRADING: Final = frozenset({MarketState.OPEN, MarketState.UNKNOWN})
 _VALIDITY, _PLAUSIBILITY = Dimension.VALIDITY, Dimension.PLAUSIBILITY
 
 RULES: Final = (
@@ -63,6 +64,11 @@ RULES: Final = (
     Rule("capital_gains", _PLAUSIBILITY, "A fund's capital gains are not counted beside dividends that hold them."),
     Rule("adjustment_gap", _PLAUSIBILITY, "Prices adjusted for dividends step by the dividend, and only then."),
     Rule("partial_bar", Dimension.TIMELINESS, "A bar of a period still running is marked as partial."),
+    Rule(
+        "frozen_bar",
+        Dimension.TIMELINESS,
+        "The last completed day is no bar that was kept as it stood before the close.",
+    ),
     Rule("missing_at_end", Dimension.TIMELINESS, "The last completed session is there."),
     Rule("coverage", Dimension.COMPLETENESS, "Every bar the calendar expects is there."),
     Rule("late_start", Dimension.COMPLETENESS, "The series begins where it was asked to, or where all sources do."),
@@ -265,10 +271,12 @@ def check_zero_volume(subject: Subject) -> Observed:
     if subject.instrument.asset_class in {AssetClass.FOREX, AssetClass.INDEX} or series.median_volume is None:
         return not_run("zero_volume", "no volume to look at")
     bars = series.bars[: series.finished]
+    hours = calendar_named(subject.instrument.calendar) if series.history.extended_hours else None
     rows = [
         (b.start, f"volume 0 though it ranged from {b.low:g} to {b.high:g}")
         for b in bars
-        if b.volume == 0 and b.high > b.low
+        # Before the opening and after the close some vendors have prices and no volumes.
+        if b.volume == 0 and b.high > b.low and (hours is None or hours.state_at(b.start) in _TRADING)
     ]
     if not rows or (subject.interval.is_intraday and len(rows) <= 0.1 * len(bars)):
         return passed("zero_volume", f"{len(rows)} of {len(bars)} bars moved without volume")

@@ -263,7 +263,8 @@ def _moved(prices: Prices, payment: Payment, share: float, shown: str) -> list[B
         return []
     lead, found = leads[0]
     why = f"{shown}; the price fell by that on {prices.days[found]}"
-    return [Belief(payment, payment.total, found, DATE, why, lead - 3.0)]
+    # Among so many days one may fall by it by chance.
+    return [Belief(payment, payment.total, found, DATE, why, lead - 2.0 - math.log(len(near)))]
 
 
 def _best(

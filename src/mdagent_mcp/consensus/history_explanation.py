@@ -17,7 +17,7 @@ from mdagent_mcp.domain.answers import Coverage, Explanation, MarketView
 from mdagent_mcp.domain.calendar import Calendar, MarketState
 from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.prices import Session
-from mdagent_mcp.domain.quality import Assessment, Grade
+from mdagent_mcp.domain.quality import Assessment, Grade, at_least
 from mdagent_mcp.domain.questions import HistoryQuestion
 
 SUMMARY_WORDS: Final = 60
@@ -68,7 +68,7 @@ def summarise(
     rejected: Sequence[str],
     repairs: int,
 ) -> str:
-    """Bars, sources, what limits the grade, dissent: at most 60 words.
+    """What limits a grade below B, bars, sources, repairs, dissent: at most 60 words.
 
     `companions` are those of the sources used that pass on the same upstream as the served one: they show the same
     bars, which confirms nothing.
@@ -84,10 +84,12 @@ def summarise(
     parts = [f"{bars} from {told}, confirmed by {joined(confirming)}." if confirming else f"{bars} from {told} only."]
     if series.partial:
         parts.append("The last bar is partial.")
-    if repairs:
-        parts.append(f"{plural(repairs, 'price')} repaired.")
+    if repairs and "repaired" not in assessment.limited_by.because:
+        parts.append(f"{plural(repairs, 'value')} repaired.")
     if assessment.limited_by.because:
-        parts.append(f"Limited by {assessment.limited_by.dimension}: {assessment.limited_by.because}.")
+        limit = f"Limited by {assessment.limited_by.dimension}: {assessment.limited_by.because}."
+        # What makes a series worse than one good source alone comes before what there is of it.
+        parts.insert(len(parts) if at_least(assessment.grade, Grade.B) else 0, limit)
     if rejected:
         parts.append(f"Contradicted by {joined(rejected)}.")
     words = " ".join(parts).split()

@@ -50,6 +50,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     plausibility.check_split_error,
     plausibility.check_wick,
     plausibility.check_price_jump,
+    plausibility.check_frozen_bar,
     dividends.check_adjusted_close,
     dividends.check_dividend_size,
     dividends.check_dividend_phantom,

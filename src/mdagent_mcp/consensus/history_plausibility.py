@@ -25,6 +25,9 @@ _FEW: Final = 0.05
 """Share of bars up to which wrong units are single cells."""
 _SHORT_SIDE: Final = 10
 """Bars on the shorter side of a level break up to which it counts as a recent one."""
+_FROZEN_NEIGHBOURS: Final = 20
+_FROZEN_SHARE: Final = 0.6
+"""Share of the usual volume, against another source's, below which a day was not recorded to its end."""
 _WICK_FLOOR: Final = 0.04
 _WICK_RANGES: Final = 5.0
 _JUMP_FLOORS: Final[Mapping[Interval, float]] = MappingProxyType(
@@ -143,6 +146,44 @@ def check_price_jump(subject: Subject) -> Observed:
         return passed("price_jump", f"no unconfirmed jump; {confirmed} confirmed" if confirmed else "no jump")
     cap = 66.0 if quiet else 79.0
     return failed("price_jump", cap, f"{len(rows)} jumps that no independent source confirms", rows)
+
+
+def check_frozen_bar(subject: Subject) -> Observed:
+    """The last completed day as it stood before the close: less traded, and inside of another source's range."""
+    series, last = subject.series, subject.series.finished - 1
+    others = [r for r in subject.references if _same_levels(series, r)]
+    if subject.interval is not Interval.DAY_1 or last < _FROZEN_NEIGHBOURS or not others:
+        return not_run("frozen_bar", "needs another source's daily bars on the same basis")
+    key, bar = series.keys[last], series.bars[last]
+    for other in others:
+        theirs = other.bars[other.index[key]] if other.index.get(key, other.finished) < other.finished else None
+        share = None if theirs is None else _traded_share(series, other, last)
+        if theirs is None or share is None or share >= _FROZEN_SHARE:
+            continue
+        inside = theirs.low <= bar.low and bar.high <= theirs.high
+        if inside and bar.high - bar.low < 0.9 * (theirs.high - theirs.low):
+            detail = (
+                f"the last day has {share:.0%} of its usual share of {other.source}'s volume and ends inside its range"
+            )
+            return failed("frozen_bar", 76.0, detail, [(key, detail)])
+    return passed("frozen_bar", "the last completed day is as other sources have it")
+
+
+def _same_levels(series: Series, other: Series) -> bool:
+    return series.basis is other.basis and (
+        series.basis is not Adjustment.ALL or (series.to_adjust and other.to_adjust)
+    )
+
+
+def _traded_share(series: Series, other: Series, last: int) -> float | None:
+    """The bar's volume over another source's, as a share of what that usually is; None without volumes."""
+    ratios = []
+    for n in range(last - _FROZEN_NEIGHBOURS, last + 1):
+        m = other.index.get(series.keys[n])
+        mine, theirs = series.bars[n].volume, None if m is None else other.bars[m].volume
+        if mine is not None and theirs:
+            ratios.append(mine / theirs)
+    return ratios[-1] / median(ratios[:-1]) if len(ratios) > _FROZEN_NEIGHBOURS // 2 and median(ratios[:-1]) else None
 
 
 def confirms_return(subject: Subject, index: int) -> bool:
