@@ -125,6 +125,9 @@ Best of fifteen rounds. The floor is one pass over every price of the same serie
    98.7 % on the others (300). Real files: 8 of 9 flagged, alarms on 2 of 9 twins; missed or wrong were capital gains
    that an adjustment already holds, dividends a hundredth of their size that only all of them together show, a single
    row on another split basis, and the dividend of a merged company. The rules for the first three were then written,
-   so that the held-out real files are no longer blind; the injected faults were not looked at again before the numbers
-   above were taken.
+   so that the held-out real files are no longer blind.
+2. Injected faults, after those changes: 99.87 % exact on the tuned kinds (1,560 cases), 98.33 % on the others (720):
+   all twelve misses were genuine crashes graded D for the wick of their own day. A wick is since measured against the
+   day's own move too; the kind "genuine crash" is no longer blind, the other three are.
+3. The run on this page.
 """

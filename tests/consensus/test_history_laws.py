@@ -23,8 +23,10 @@ instants = st.datetimes(datetime(2025, 11, 20), datetime(2026, 1, 10), timezones
     date(2025, 11, 20), date(2026, 1, 10)
 ).map(lambda d: datetime(d.year, d.month, d.day, tzinfo=UTC))
 strange_bars = st.lists(
-    st.builds(Bar, instants, anything, anything, anything, anything, st.none() | anything), max_size=25
+    st.builds(Bar, instants, anything, anything, anything, anything, st.none() | anything, st.none() | anything),
+    max_size=25,
 )
+near_dates = st.dates() | st.dates(date(2025, 11, 20), date(2026, 1, 10))
 plain_prices = st.floats(0.5, 500.0, allow_nan=False)
 
 
@@ -42,8 +44,9 @@ def strange_histories(draw: st.DrawFn) -> History:
         currency=draw(st.sampled_from(["USD", "GBP", None])),
         null_rows=tuple(draw(st.lists(instants, max_size=3))),
         partial_last_bar=draw(st.booleans()),
-        dividends=tuple(draw(st.lists(st.builds(Dividend, st.dates(), anything), max_size=3))),
-        splits=tuple(draw(st.lists(st.builds(Split, st.dates(), anything), max_size=3))),
+        dividends=tuple(draw(st.lists(st.builds(Dividend, near_dates, anything), max_size=3))),
+        splits=tuple(draw(st.lists(st.builds(Split, near_dates, anything), max_size=3))),
+        capital_gains=tuple(draw(st.lists(st.builds(Dividend, near_dates, anything), max_size=2))),
     )
 
 
@@ -73,6 +76,8 @@ def test_no_series_makes_the_judgement_fail_and_served_prices_are_always_usable(
         assert all(math.isfinite(p) and p > 0 for p in prices_of(bar).values())
         assert bar.volume is None or (math.isfinite(bar.volume) and bar.volume >= 0)
     assert all(a.start < b.start for a, b in pairwise(judged.series.bars))
+    for bar in answer(judged, "h-1").bars:
+        assert all(math.isfinite(p) and p > 0 for p in prices_of(bar).values())
     assert judged.assessment.grade is grade_of(judged.assessment.score)
     assert math.isfinite(judged.assessment.score)
     assert len(judged.summary.split()) <= 60
@@ -127,6 +132,43 @@ def test_served_prices_are_the_sources_own_but_for_listed_repairs(
             own, served = prices_of(stated[bar.start])[name], prices_of(bar)[name]
             assert own == served or (bar.start, name) in changed
     assert {b.start for b in answer(judged, "h-1").unrepaired} == {time for time, _ in changed}
+
+
+@MODEST
+@given(
+    st.integers(0, 50),
+    st.lists(st.tuples(st.integers(0, 59), st.floats(1e-4, 1e4)), max_size=6),
+    st.lists(st.tuples(st.integers(0, 59), st.floats(1e-4, 1e4)), max_size=3),
+    st.lists(st.tuples(st.integers(0, 59), st.sampled_from([0.0, -1.0, 0.01, 0.5, 1.001, 20.0, math.inf])), max_size=8),
+    st.lists(st.tuples(st.integers(0, 59), st.sampled_from([0.01, 0.1, 0.5, 2.0, 4.0, 100.0])), max_size=4),
+)
+def test_whatever_a_source_says_about_dividends_and_factors_the_answer_has_usable_prices(
+    seed: int,
+    paid: list[tuple[int, float]],
+    gains: list[tuple[int, float]],
+    factors: list[tuple[int, float]],
+    levels: list[tuple[int, float]],
+) -> None:
+    """Every served price is positive, every number of a repair is finite, and what was stated is kept."""
+    bars = daily(seed=seed)[:60]
+    for n, level in levels:
+        bars = scaled(bars, range(n), level)
+    stated = [replace(b, adjusted_close=b.close) for b in bars]
+    for n, factor in factors:
+        stated[: n + 1] = [replace(b, adjusted_close=(b.adjusted_close or 0.0) * factor) for b in stated[: n + 1]]
+    history = series(
+        stated,
+        dividends=tuple(Dividend(bars[n].day, amount) for n, amount in paid),
+        capital_gains=tuple(Dividend(bars[n].day, amount) for n, amount in gains),
+    )
+    told = answer(judge(history, asked=question(last=bars[-1].day, adjustment=Adjustment.ALL)), "h-1")
+    assert len(told.bars) == 60
+    assert all(math.isfinite(p) and p > 0 for b in told.bars for p in prices_of(b).values())
+    for repair in told.repairs:
+        assert repair.before is None or math.isfinite(repair.before)
+        assert math.isfinite(repair.after)
+        assert repair.bars >= 1
+        assert repair.until is None or repair.until > repair.time
 
 
 @MODEST

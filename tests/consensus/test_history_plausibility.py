@@ -203,6 +203,13 @@ def test_a_wick_that_nobody_confirms_is_told(name: str, factor: float) -> None:
     assert judged.series.bars == tuple(spoiled)
 
 
+def test_a_wick_on_the_day_of_a_crash_is_part_of_it() -> None:
+    """A low 8 % under the close of a day that lost half."""
+    bars = crashed()
+    judged = judge(series(changed(bars, CRASH, low=bars[CRASH].close * 0.92)))
+    assert failed_rules(judged) == {"price_jump"}
+
+
 def test_a_wick_that_an_independent_source_shows_is_a_flash_crash() -> None:
     """It happened."""
     bars = daily()
