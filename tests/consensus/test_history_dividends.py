@@ -102,6 +102,17 @@ def test_dividends_that_are_all_a_hundredth_of_what_the_price_falls_by_are_told_
     assert right(judged, bars)
 
 
+@pytest.mark.parametrize("currency", ["USD", "GBP"])
+def test_usual_dividends_that_the_price_hides_are_left_as_they_are(currency: str) -> None:
+    """Falls of one or two percent drown in other moves; what everybody pays is no hundredfold of what nobody does."""
+    bars = daily()
+    amounts = {n: bars[n - 1].close * 0.013 for n in range(20, 250, 21)}
+    dividends = [Dividend(bars[n].day, amount) for n, amount in amounts.items()]
+    judged = judge_adjusted(adjusted(bars, amounts), dividends, currency=currency)
+    assert "dividend_size" not in failed_rules(judged)
+    assert judged.repairs == ()
+
+
 def test_tiny_dividends_of_a_price_that_does_not_fall_are_tiny_dividends() -> None:
     """A growth company pays next to nothing: small alone is no fault."""
     bars, dividends = paying(0.0001)

@@ -44,6 +44,10 @@ LARGE: Final = 0.25
 """From this share of the price on a dividend is more likely in the wrong unit than paid."""
 _LIKE_SIZE: Final = 5.0
 """Dividends within this factor of each other are of one size."""
+_USUAL_SHARE: Final = (5e-4, 0.05)
+"""Part of the price that most dividends are: yearly yields of 0.2 to 5 %, paid monthly to yearly."""
+_USUAL_MISTAKEN: Final = -12.0
+"""Log prior of a usual dividend being in the wrong unit for one that is not."""
 _ONE_MISTAKE: Final = -5.0
 """Log prior of a unit mixed up in a source's dividends; -2 where the exchange quotes in hundredths."""
 _CLOSE_CALL: Final = 0.5
@@ -197,7 +201,9 @@ def _habit(prices: Prices, payments: Sequence[Payment], first: Sequence[Belief])
     found: list[float] = []
     for factor in (1.0 / UNIT, UNIT):
         leads = [(_lead(prices, p, factor), p.total / prices.closes[p.index - 1]) for p in payments]
-        total = sum(lead for lead, _ in leads) + (-2.0 if prices.hundredths else _ONE_MISTAKE)
+        prior = _unit_prior(median(share for _, share in leads), factor) if leads else _ONE_MISTAKE
+        # Only where prices are quoted in hundredths is the mistake a common one.
+        total = sum(lead for lead, _ in leads) + max(prior, -2.0 if prices.hundredths and prior > -6.0 else prior)
         wrong = [b for b in first if b.rule == SIZE and b.decided and (b.amount < b.payment.total) == (factor < 1)]
         shares = [share for lead, share in leads if lead > 0.0]
         odds = 7.0 if len(payments) >= 3 and total > 1.0 else 3.5 if 2 * len(wrong) >= len(first) > 1 else 0.0
@@ -233,8 +239,8 @@ def _hypotheses(prices: Prices, payment: Payment, payments: Sequence[Payment], *
     twin = _is_weaker_twin(prices, payment, payments)
     phantom = belief(0.0, PHANTOM, -0.5 if twin else -7.0, "the price did not fall by it" + (_TWIN if twin else ""))
     sized = [
-        belief(payment.total / UNIT, SIZE, -1.0 if share >= LARGE else -5.0, "the price fell as by a hundredth of it"),
-        belief(payment.total * UNIT, SIZE, -5.0, "the price fell as by a hundred times it"),
+        belief(payment.total / UNIT, SIZE, _unit_prior(share, 1.0 / UNIT), "the price fell as by a hundredth of it"),
+        belief(payment.total * UNIT, SIZE, _unit_prior(share, UNIT), "the price fell as by a hundred times it"),
     ]
     if step is None or agrees(step, share, prices.noise):
         stated = belief(payment.total, "", -3.0 if twin else 0.0, "")
@@ -243,10 +249,21 @@ def _hypotheses(prices: Prices, payment: Payment, payments: Sequence[Payment], *
     missing = belief(payment.total, GAP, -1.0, asked)
     phantom = replace(phantom, score=-0.5 if twin else -5.0)
     if abs(step) <= max(_LEAST_OFF, 1.5 * prices.noise):
-        return [missing, phantom, *(replace(s, score=-4.0) for s in sized), *_moved(prices, payment, share, shown)]
+        return [missing, phantom, *sized, *_moved(prices, payment, share, shown)]
     by_hundred = min(abs(math.log(step / share / f)) if step > 0 else 9.0 for f in (UNIT, 1.0 / UNIT)) < 0.2
     adjusted = belief(step * before, SIZE, -1.0 if by_hundred else -3.0, f"{asked}, and the price moved by that")
     return [replace(missing, score=-1.5), adjusted, phantom, *sized]
+
+
+def _unit_prior(share: float, factor: float) -> float:
+    """Log prior that a dividend of this share of the price is in the wrong unit and `factor` brings it right.
+
+    What nobody pays is likely wrong; what everybody pays is not, least of all for something nobody pays.
+    """
+    if share >= LARGE and factor < 1.0:
+        return -1.0
+    usual, smallest = _USUAL_SHARE[0] <= share <= _USUAL_SHARE[1], _USUAL_SHARE[0]
+    return _USUAL_MISTAKEN if usual and not smallest <= share * factor <= LARGE else _ONE_MISTAKE
 
 
 _TWIN: Final = ", and nearly the same dividend is listed a few days apart"
