@@ -174,8 +174,8 @@ def _history(content: Any) -> Any:
 
 
 @pytest.mark.parametrize("adjusted", [0, -0.0, -1.0, None])
-def test_a_bar_that_cannot_be_adjusted_is_no_bar_on_that_basis(adjusted: float | None) -> None:
-    """An adjusted close of zero would make every price of the bar zero."""
+def test_an_adjusted_close_that_cannot_be_is_told_beside_the_prices_and_not_applied(adjusted: float | None) -> None:
+    """An adjusted close of zero would make every price of the bar zero; the dividends say what it should be."""
     offer = BY_ID["yahoo"].history
     assert offer is not None
     recorded = RecordedUrl("/v8/finance/chart/ACME", {"interval": "1d"}, None, at("2026-09-01T12:00:00"))
@@ -183,8 +183,10 @@ def test_a_bar_that_cannot_be_adjusted_is_no_bar_on_that_basis(adjusted: float |
     assert query is not None
     body = json.dumps(daily_chart(adjclose=[10.0, adjusted, 13.0])).encode()
     history = offer.parse(replace(query, adjustment=Adjustment.ALL), Reply(200, {}, body, query.now))
-    assert [bar.close for bar in history.bars] == [10.0, 13.0]
-    assert history.null_rows == (at("2026-08-19"),)
+    assert len(history.bars) == 3
+    assert min(min(bar.open, bar.high, bar.low, bar.close) for bar in history.bars) > 0
+    assert [bar.adjusted_close for bar in history.bars] == [10.0, adjusted, 13.0]
+    assert history.null_rows == ()
 
 
 def test_nanoseconds_are_cut_to_microseconds() -> None:
