@@ -23,6 +23,8 @@ from mdagent_mcp.memory.archive import ArchiveLimits
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
 from mdagent_mcp.monitoring.bus import EventBus
 from mdagent_mcp.monitoring.counters import AnswerCounters
+from mdagent_mcp.transport.budget_file import FileStore
+from mdagent_mcp.transport.budgets import BudgetStore, PrivateStore
 from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets, preload
 from mdagent_mcp.transport.source import Source, SourceOptions
 from mdagent_mcp.vendors.registry import VENDORS
@@ -66,11 +68,15 @@ async def open_app(
         counters = AnswerCounters()
         bus.listen(memory.listen)
         bus.listen(counters)
+        budgets = _budgets(path, stack)
         sources: dict[str, Source] = {}
         for vendor in VENDORS:
             client = _client(vendor, settings, clock, open_transport)
             options = _source_options(vendor, settings.source(vendor.id), settings)
-            sources[vendor.id] = Source(vendor, options, client, clock=clock, emit=bus.emit, rng=chance)
+            sources[vendor.id] = Source(
+                vendor, options, client, clock=clock, emit=bus.emit, rng=chance, budgets=budgets
+            )
+            await sources[vendor.id].refresh_budget()
             stack.push_async_callback(sources[vendor.id].aclose)
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
@@ -87,6 +93,15 @@ async def open_app(
         )
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         yield Engine(parts, reporting)
+
+
+def _budgets(path: Path | None, stack: AsyncExitStack) -> BudgetStore:
+    """Where it is kept what keys have spent: in a file that all processes share, or in this one alone."""
+    if path is None:
+        return PrivateStore()
+    store = FileStore(path)
+    stack.callback(store.close)
+    return store
 
 
 def _client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport | None) -> VendorClient:

@@ -86,6 +86,9 @@ class ScriptedSource:
     def wait_s(self) -> float:
         return 0.0
 
+    async def refresh_budget(self) -> None:
+        return
+
     def refuses_quote(self, instrument: Instrument) -> str | None:
         return None
 

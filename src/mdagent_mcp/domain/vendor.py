@@ -205,17 +205,22 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """At most `limit` calls in any window of `window_s` seconds.
+    """At most `limit` calls in any window of `window_s` seconds, or between two resets of the vendor's own calendar.
 
     Attributes:
         limit: calls (or credits).
-        window_s: seconds.
+        window_s: seconds; the usual length where the quota is reset by calendar.
         name: for people, such as `minute`.
+        resets: what begins it anew at the vendor's midnight: every `day`, or the first day of every `month`; None
+            for a window that slides.
+        zone: IANA time zone of that midnight.
     """
 
     limit: int
     window_s: float
     name: str
+    resets: Literal["day", "month"] | None = None
+    zone: str = "UTC"
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.window_s <= 0:
@@ -319,6 +324,7 @@ class Vendor:
         timeout_s: default time limit of one call.
         rest_after_throttle_s: how long it rests after refusing us, when it does not say.
         weight: static trust of routing, 0 to 1, before anything is learned.
+        remaining_headers: response headers (lower case) that tell what is left of a quota, by the quota's name.
         retirement: set when the service no longer exists.
     """
 
@@ -339,6 +345,7 @@ class Vendor:
     timeout_s: float = 4.0
     rest_after_throttle_s: float = 60.0
     weight: float = 0.8
+    remaining_headers: Mapping[str, str] = field(default_factory=dict)
     retirement: Retirement | None = None
 
     def group_of(self, instrument: Instrument) -> str:
@@ -386,6 +393,12 @@ def refuse_errors(vendor: Vendor, reply: Reply) -> None:
     kind = STATUS_KINDS.get(reply.status, FailureKind.SOURCE_ERROR)
     rest = vendor.rest_after_throttle_s if kind is FailureKind.THROTTLED else None
     raise SourceError(kind, _describe(reply), _retry_after(reply) or rest)
+
+
+def remaining_of(vendor: Vendor, reply: Reply) -> dict[str, int]:
+    """What a reply's headers say is left of the vendor's quotas, by the quotas' names."""
+    told = ((name, reply.headers.get(header, "").strip()) for name, header in vendor.remaining_headers.items())
+    return {name: int(text) for name, text in told if text.isascii() and text.isdigit() and len(text) < 10}
 
 
 def _describe(reply: Reply) -> str:

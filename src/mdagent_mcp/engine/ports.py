@@ -47,6 +47,10 @@ class AskedSource(Protocol):
         """How long its limiter would make a call wait now."""
         ...
 
+    async def refresh_budget(self) -> None:
+        """Hear what other processes spent with the same key. Never raises but for cancellation."""
+        ...
+
     def refuses_quote(self, instrument: Instrument) -> str | None:
         """Why it cannot quote an instrument at all, decided without a call; None when it can."""
         ...

@@ -96,13 +96,13 @@ def _capabilities(source: Source) -> tuple[str, ...]:
 
 
 def _budget(source: Source, clock: Clock) -> tuple[BudgetView, ...]:
-    now, monotonic = clock.now(), clock.monotonic()
+    now, spent_at = clock.now(), source.limiter.budget.now
     return tuple(
         BudgetView(
             view.quota.name,
             view.quota.limit,
             view.used,
-            None if view.resets_at is None else now + timedelta(seconds=view.resets_at - monotonic),
+            None if view.resets_at is None else now + timedelta(seconds=view.resets_at - spent_at),
         )
         for view in source.limiter.usage()
     )

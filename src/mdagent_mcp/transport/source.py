@@ -32,13 +32,16 @@ from mdagent_mcp.domain.vendor import (
     Request,
     Vendor,
     refuse_errors,
+    remaining_of,
 )
 from mdagent_mcp.resilience.backoff import BackoffOptions, BudgetOptions
 from mdagent_mcp.transport.breaking import Breaking
+from mdagent_mcp.transport.budgets import Budget, BudgetStore, PrivateStore, account_of
 from mdagent_mcp.transport.http import VendorClient
-from mdagent_mcp.transport.pipeline import AnswerT, Call, Strategy, run_pipeline
+from mdagent_mcp.transport.limiting import Limiting
+from mdagent_mcp.transport.pipeline import AnswerT, Call, Priority, Strategy, run_pipeline
 from mdagent_mcp.transport.redaction import Redactor
-from mdagent_mcp.transport.strategies import Limiting, Retrying, TimeLimiting
+from mdagent_mcp.transport.strategies import Retrying, TimeLimiting
 from mdagent_mcp.transport.tokens import TokenKeeper, is_refusal
 
 BATCH_FROM: Final = 3
@@ -88,6 +91,7 @@ class Source:
         clock: Clock,
         emit: Emit,
         rng: random.Random,
+        budgets: BudgetStore | None = None,
     ) -> None:
         self.vendor = vendor
         self.options = options
@@ -95,7 +99,8 @@ class Source:
         self._clock = clock
         self._emit = emit
         self._redact = Redactor.of([client.key] if client.key is not None else [])
-        self.limiter = Limiting(vendor.id, clock, options.quotas)
+        account = account_of(vendor.id, client.key)
+        self.limiter = Limiting(vendor.id, clock, Budget(account, options.quotas, clock, budgets or PrivateStore()))
         self.breaker = Breaking(vendor.id, clock, rng)
         self.strategies: tuple[Strategy, ...] = (
             Retrying(clock, rng, BackoffOptions(), BudgetOptions()),
@@ -131,6 +136,10 @@ class Source:
     def wait_s(self) -> float:
         """How long its limiter would make a call wait now."""
         return self.limiter.wait_s()
+
+    async def refresh_budget(self) -> None:
+        """Hear what other processes spent with the same key."""
+        await self.limiter.budget.refresh()
 
     def state(self) -> SourceState:
         """What it is doing; the first thing that keeps it from being asked."""
@@ -241,6 +250,7 @@ class Source:
     async def _send(self, request: Request, read: Callable[[Any], AnswerT]) -> Outcome[AnswerT]:
         try:
             reply = await self.client.send(request)
+            await self.limiter.correct(remaining_of(self.vendor, reply))
             refuse_errors(self.vendor, reply)
             return Answered(read(reply))
         except SourceError as error:
@@ -312,7 +322,8 @@ class _Asking:
     async def first_known(self, offer: Offer[Any, AnswerT], query: Any, instrument: Instrument) -> Outcome[AnswerT]:
         """Send the request forms in turn until one knows the symbol, beginning with the one that did last time."""
         requests = offer.build(query)
-        call = Call(offer.endpoint, (instrument.symbol,), self._ends_at)
+        priority = Priority.HISTORY if offer.endpoint is Endpoint.HISTORY else Priority.QUOTE
+        call = Call(offer.endpoint, (instrument.symbol,), self._ends_at, priority=priority)
         first = min(self._source.form(offer.endpoint, instrument.symbol), len(requests) - 1)
         order = [first, *(i for i in range(len(requests)) if i != first)]
         outcome: Outcome[AnswerT] = Failure(self._source.vendor.id, FailureKind.UNSUPPORTED, "nothing to send")

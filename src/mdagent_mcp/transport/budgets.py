@@ -1,0 +1,239 @@
+"""What one key may still spend at its vendor, decided together with everybody on this machine who uses the same key.
+
+A desktop application starts one server per client, all with the same keys. So the log of what was spent lies in a
+store that they share, and every call is admitted by compare-and-swap: read the log, decide by `resilience.quota`,
+write it back unless somebody else wrote meanwhile. When the store cannot be used, the mirror of what it last said
+decides, and what was spent by it is charged to the store as soon as it is back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.vendor import Quota
+from mdagent_mcp.resilience.quota import (
+    EMPTY,
+    Admission,
+    QuotaLog,
+    QuotaUsage,
+    admit,
+    block_until,
+    charge,
+    peek,
+    usage,
+)
+from mdagent_mcp.resilience.quota_text import from_text, to_text
+
+_Decide = Callable[[QuotaLog], tuple[QuotaLog, Admission]]
+
+ARRIVAL_MARGIN_S: Final = 0.5
+"""How much closer together two calls may arrive at the vendor than they were sent."""
+SWAPS: Final = 24
+"""How often a decision is made anew because somebody else wrote meanwhile; then the mirror decides."""
+SWAP_PAUSE_S: Final = 0.001
+"""The first pause before a decision is made anew; each further one is longer by as much."""
+RETRY_STORE_S: Final = 2.0
+"""How long a store that failed is left alone."""
+
+
+class StoreError(Exception):
+    """The store cannot be used now; the message says why and is safe to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A log as the store has it.
+
+    Attributes:
+        revision: grows with every write; 0 when nothing was written yet.
+        text: the log; empty when nothing was written yet.
+        now: the store's own clock, epoch seconds; None where it has none and everybody shares one machine's.
+    """
+
+    revision: int
+    text: str
+    now: float | None = None
+
+
+class BudgetStore(Protocol):
+    """Keeps one log per account for everybody who shares it."""
+
+    async def load(self, account: str) -> Stored:
+        """The log of an account.
+
+        Raises:
+            StoreError: when the store cannot be used.
+        """
+        ...
+
+    async def swap(self, account: str, revision: int, text: str) -> bool:
+        """Write a log over the one of that revision; False when somebody else wrote first.
+
+        Raises:
+            StoreError: when the store cannot be used.
+        """
+        ...
+
+
+class PrivateStore:
+    """A store that nobody else can see: for one process without a data directory."""
+
+    def __init__(self) -> None:
+        self._logs: dict[str, Stored] = {}
+
+    async def load(self, account: str) -> Stored:
+        """The log of an account."""
+        return self._logs.get(account, Stored(0, ""))
+
+    async def swap(self, account: str, revision: int, text: str) -> bool:
+        """Write a log over the one of that revision."""
+        if (await self.load(account)).revision != revision:
+            return False
+        self._logs[account] = Stored(revision + 1, text)
+        return True
+
+
+def account_of(source: str, key: str | None) -> str:
+    """Under which name the spending of a key is kept: two keys of one source have a budget each.
+
+    The name holds a keyless digest of six bytes: enough to tell keys of one person apart, and not the key.
+    """
+    if key is None:
+        return source
+    digest = hashlib.blake2s(key.encode(), digest_size=6, person=b"budgets").hexdigest()
+    return f"{source}:{digest}"
+
+
+class Budget:
+    """What one key may still spend.
+
+    Args:
+        account: under which name its log is kept; see `account_of`.
+        quotas: all hold at once.
+        clock: time.
+        store: who keeps the log.
+    """
+
+    def __init__(self, account: str, quotas: Sequence[Quota], clock: Clock, store: BudgetStore) -> None:
+        self.account = account
+        self.quotas = tuple(quotas)
+        self._clock = clock
+        self._store = store
+        self._mirror: QuotaLog = EMPTY
+        self._revision = 0
+        self._unstored: list[tuple[float, int]] = []
+        self._ahead_s = 0.0
+        self._store_from = 0.0
+        self.trouble = ""
+        """Why the store cannot be used at the moment; empty when it can."""
+
+    @property
+    def now(self) -> float:
+        """Epoch seconds on the store's clock."""
+        return self._clock.now().timestamp() + self._ahead_s
+
+    async def admit(self, cost: int) -> Admission:
+        """Charge a call if every quota has room for it, else say how long it would have to wait."""
+
+        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
+            return admit(log, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S)
+
+        admission = await self._decide(decide)
+        if admission is None:
+            self._mirror, admission = decide(self._mirror)
+            if admission.allowed:
+                self._unstored.append((self.now, cost))
+        return admission
+
+    async def rest(self, seconds: float, because: FailureKind) -> None:
+        """Spend nothing for so long, because the vendor said so."""
+
+        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
+            return block_until(log, self.now, self.now + seconds, because), Admission(allowed=True)
+
+        if await self._decide(decide) is None:
+            self._mirror, _ = decide(self._mirror)
+
+    async def correct(self, quota_name: str, left: int) -> None:
+        """Heed what the vendor says is left of a quota, where that is less than we think."""
+        view = next((v for v in self.usage() if v.quota.name == quota_name), None)
+        if view is None:
+            return
+        excess = (view.quota.limit - view.used) - max(0, left)
+        if excess <= 0:
+            return
+
+        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
+            return charge(log, (view.quota,), self.now, excess), Admission(allowed=True)
+
+        if await self._decide(decide) is None:
+            self._mirror, _ = decide(self._mirror)
+
+    def peek(self, cost: int = 1) -> Admission:
+        """What `admit` would probably say, nothing charged."""
+        return peek(self._mirror, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S)
+
+    def usage(self) -> tuple[QuotaUsage, ...]:
+        """How much of each quota is spent, as far as we last heard."""
+        return usage(self._mirror, self.quotas, self.now, margin_s=ARRIVAL_MARGIN_S)
+
+    def resting(self) -> tuple[FailureKind, float] | None:
+        """Why and for how many more seconds the vendor wants us to rest; None when it does not."""
+        left = self._mirror.blocked_until - self.now
+        because = self._mirror.blocked_because
+        return (because, left) if because is not None and left > 0 else None
+
+    async def refresh(self) -> None:
+        """Hear what the others spent, for looks without a decision."""
+        await self._decide(lambda log: (log, Admission(allowed=False)))
+
+    async def _decide(self, decide: _Decide) -> Admission | None:
+        """Decide on the store's log and write it back; None when the store cannot be used."""
+        if self._clock.monotonic() < self._store_from:
+            return None
+        try:
+            for attempt in range(SWAPS):
+                if attempt:
+                    await self._clock.sleep(SWAP_PAUSE_S * attempt)
+                admission = await self._attempt(decide)
+                if admission is not None:
+                    return admission
+            self.trouble = "too many others write to it"
+        except StoreError as error:
+            self.trouble = str(error)
+            self._store_from = self._clock.monotonic() + RETRY_STORE_S
+        return None
+
+    async def _attempt(self, decide: _Decide) -> Admission | None:
+        """One round of compare-and-swap; None when somebody else wrote meanwhile."""
+        stored = await self._store.load(self.account)
+        if stored.now is not None:
+            self._ahead_s = stored.now - self._clock.now().timestamp()
+        log = self._read(stored)
+        owed = tuple(self._unstored)
+        for at, weight in owed:
+            log = charge(log, self.quotas, at, weight)
+        decided, admission = decide(log)
+        if not owed and not admission.allowed:
+            self._mirror, self._revision = decided, stored.revision
+            return admission
+        if not await self._store.swap(self.account, stored.revision, to_text(decided)):
+            return None
+        self._mirror, self._revision = decided, stored.revision + 1
+        del self._unstored[: len(owed)]
+        self.trouble = ""
+        return admission
+
+    def _read(self, stored: Stored) -> QuotaLog:
+        """The store's log; the mirror where it is the same, or where the store's text is none of ours."""
+        if stored.revision == self._revision or not stored.text:
+            return self._mirror
+        try:
+            return from_text(stored.text)
+        except ValueError:
+            return self._mirror
