@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
-import pytest
 
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Quota
