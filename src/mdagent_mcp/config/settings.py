@@ -86,7 +86,7 @@ class EngineSettings(_Section):
     deadline_s: float = Field(10.0, gt=0, le=300, description="time budget of a tool call, seconds")
     source_timeout_s: float = Field(4.0, gt=0, le=60, description="time limit of one call to a source, seconds")
     patience_s: float = Field(
-        1.5, gt=0, description="after this a usable answer is given although sources are still silent"
+        0.45, gt=0, description="after this a usable answer is given although sources are still silent"
     )
     hedge_after_s: float = Field(0.8, gt=0, description="after this without enough answers the next sources are asked")
     first_wave: int = Field(3, ge=1, le=9, description="sources asked at once per symbol to begin with")

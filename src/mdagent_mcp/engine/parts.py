@@ -101,6 +101,17 @@ class EngineParts:
             source.wait_s(),
         )
 
+    def usual_p90_s(self, source: str) -> float | None:
+        """The time within which nine calls in ten to a source are answered, seconds; None before any was."""
+        known = self.memory.source_knowledge(source)
+        return None if known is None or known.latency_p90_ms is None else known.latency_p90_ms / 1000.0
+
+    def last_asked(self, source: str) -> tuple[float, str]:
+        """When a source was last heard of, epoch seconds, for choosing the one not seen longest."""
+        known = self.memory.source_knowledge(source)
+        heard = [] if known is None else [at for at in (known.last_success_at, known.last_error_at) if at is not None]
+        return (max(heard).timestamp() if heard else 0.0, source)
+
     def groups(self, instrument: Instrument) -> dict[str, str]:
         """The upstream group of every source for an instrument."""
         return {name: source.group_of(instrument) for name, source in self.sources.items()}
