@@ -24,6 +24,9 @@ from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.ports import AskedSource
 
 SMALLEST_WAIT_S: Final = 0.001
+SHORTEST_PATIENCE_S: Final = 0.2
+PATIENCE_FACTOR: Final = 1.5
+"""Of the usual time of a silent source; beyond it what is in hand is given, where it can be."""
 SETTLE_S: Final = 0.1
 """How long a confirmed answer waits for sources that were asked at the same time and may be fresher still."""
 
@@ -57,6 +60,7 @@ class CollectionHooks:
         order: whom to ask next about an inquiry, best first; those already asked are left out.
         judge: brings `inquiry.judgement` up to date.
         finished: told once when an inquiry ends, and again when a late answer changed its quotes.
+        usual_s: within which time nine calls in ten to the silent sources are answered; None where unknown.
         hedge_after_s: how long the sources that were asked last may take before others are asked as well.
         may_hedge: whether asking others while those are silent is within the budget; charges it.
         explore: whom to ask when the inquiry has ended, only to learn; None for nobody.
@@ -65,6 +69,7 @@ class CollectionHooks:
     order: Callable[[Inquiry], tuple[str, ...]]
     judge: Callable[[Inquiry], None]
     finished: Callable[[Inquiry], None]
+    usual_s: Callable[[Inquiry], float | None]
     hedge_after_s: Callable[[Inquiry], float]
     may_hedge: Callable[[], bool]
     explore: Callable[[Inquiry], str | None]
@@ -129,7 +134,7 @@ class Collection:
         now = self._clock.monotonic()
         elapsed = now - self._started
         exhausted = not inquiry.pending and not self._hooks.order(inquiry)
-        impatient = elapsed >= self._options.patience_s and inquiry.presentable and inquiry.key.min_grade is None
+        impatient = inquiry.presentable and inquiry.key.min_grade is None and elapsed >= self._patience_s(inquiry)
         settled = inquiry.good_enough_at is not None and now >= inquiry.good_enough_at + SETTLE_S
         if inquiry.satisfied or exhausted or impatient or settled or elapsed >= self._options.deadline_s:
             self._end(inquiry)
@@ -200,6 +205,13 @@ class Collection:
         if inquiry.done.is_set():
             self._hooks.finished(inquiry)
 
+    def _patience_s(self, inquiry: Inquiry) -> float:
+        """How long silent sources are waited for although something can be shown: a little over their usual time."""
+        usual = self._hooks.usual_s(inquiry)
+        if usual is None:
+            return self._options.patience_s
+        return min(max(SHORTEST_PATIENCE_S, usual * PATIENCE_FACTOR), self._options.patience_s)
+
     def _next_deadline(self, inquiries: Iterable[Inquiry]) -> float:
         now = self._clock.monotonic()
         instants = [self._started + self._options.deadline_s]
@@ -208,7 +220,7 @@ class Collection:
                 usual = self._options.hedge_after_s if inquiry.hedged else self._hooks.hedge_after_s(inquiry)
                 instants.append(inquiry.wave_started + min(usual, self._options.hedge_after_s))
             if inquiry.presentable and inquiry.key.min_grade is None:
-                instants.append(self._started + self._options.patience_s)
+                instants.append(self._started + self._patience_s(inquiry))
             if inquiry.good_enough_at is not None:
                 instants.append(inquiry.good_enough_at + SETTLE_S)
         return max(SMALLEST_WAIT_S, min(instants) - now)

@@ -167,6 +167,7 @@ class QuoteEngine:
                 order=self._order,
                 judge=self._judge_inquiry,
                 finished=self._finished,
+                usual_s=self._usual_s,
                 hedge_after_s=self._hedge_after_s,
                 may_hedge=self._may_hedge,
                 explore=self._explore,
@@ -208,6 +209,12 @@ class QuoteEngine:
             candidates = [c for c in candidates if could_raise_confirmed(c, live=live)]
         cheapest = inquiry.key.min_grade is not None and bool(inquiry.asked)
         return asking_order(candidates, live=live, asked_groups=groups, cheapest_first=cheapest)
+
+    def _usual_s(self, inquiry: Inquiry) -> float | None:
+        """The usual time of the slowest source that is silent; None when one's is not known."""
+        usual = [self._parts.usual_p90_s(source) for source in inquiry.pending]
+        known = [seconds for seconds in usual if seconds is not None]
+        return max(known) if known and len(known) == len(usual) else None
 
     def _hedge_after_s(self, inquiry: Inquiry) -> float:
         """How long the sources that are asked may take before others are asked as well."""
