@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from mdagent_mcp.config.settings import QuotaSettings, Settings, SourceSettings
 from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.events import Event, Judged
 from mdagent_mcp.domain.vendor import Plan, Quota, Vendor
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.parts import EngineParts, FreshnessOptions
@@ -26,6 +27,7 @@ from mdagent_mcp.monitoring.counters import AnswerCounters
 from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budgets import BudgetStore, PrivateStore
 from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets, preload
+from mdagent_mcp.transport.peers import Peers
 from mdagent_mcp.transport.source import Source, SourceOptions
 from mdagent_mcp.vendors.registry import VENDORS
 
@@ -69,15 +71,17 @@ async def open_app(
         bus.listen(memory.listen)
         bus.listen(counters)
         budgets = _budgets(path, stack)
+        peers = Peers()
         sources: dict[str, Source] = {}
         for vendor in VENDORS:
             client = _client(vendor, settings, clock, open_transport)
             options = _source_options(vendor, settings.source(vendor.id), settings)
             sources[vendor.id] = Source(
-                vendor, options, client, clock=clock, emit=bus.emit, rng=chance, budgets=budgets
+                vendor, options, client, clock=clock, emit=bus.emit, rng=chance, budgets=budgets, peers=peers
             )
             await sources[vendor.id].refresh_budget()
             stack.push_async_callback(sources[vendor.id].aclose)
+        bus.listen(lambda event: _tell_wrong_price(sources, event))
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(background.cancel_scope.cancel)
@@ -93,6 +97,12 @@ async def open_app(
         )
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         yield Engine(parts, reporting)
+
+
+def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
+    """A price that the consensus found wrong is a failure of its source as well."""
+    if isinstance(event, Judged) and event.agreed is False and event.source in sources:
+        sources[event.source].breaker.contradicted(event.endpoint, event.symbol)
 
 
 def _budgets(path: Path | None, stack: AsyncExitStack) -> BudgetStore:

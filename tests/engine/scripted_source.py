@@ -66,6 +66,8 @@ class ScriptedSource:
     now_state: SourceState = SourceState.LIVE
     group: str = ""
     history_answer: Callable[[HistoryQuery], Outcome[History]] | None = None
+    rested_enough: bool = False
+    probes: int = 0
     asked: list[tuple[str, ...]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
@@ -96,7 +98,7 @@ class ScriptedSource:
         return None if self.history_answer is not None else "has no history"
 
     async def quotes(
-        self, instruments: tuple[Instrument, ...], budget_s: float
+        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
     ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
         self.asked.append(tuple(i.symbol for i in instruments))
         try:
@@ -105,6 +107,13 @@ class ScriptedSource:
             self.ended.append("cancelled")
             raise
         return Asked({i.symbol: self._say(i.symbol) for i in instruments}, 1)
+
+    def wants_probe(self) -> bool:
+        return self.rested_enough
+
+    async def probe(self) -> None:
+        self.rested_enough = False
+        self.probes += 1
 
     async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:
         self.asked.append((query.instrument.symbol,))

@@ -184,19 +184,20 @@ async def test_patience_ends_before_the_deadline_when_there_is_something_to_show
 
 
 async def test_a_slow_wave_is_helped_by_the_next_source(clock: ManualClock) -> None:
-    """After a quarter of a second a fourth source is asked although the first three may still answer."""
+    """After half a second a fourth source is asked although the first three may still answer."""
     sources = [*three(clock, AAPL=189.5), ScriptedSource("four", clock, {"AAPL": 189.5}, weight=0.5)]
     sources[1].takes_s = sources[2].takes_s = None
-    async with quote_desk(clock, *sources) as desk, anyio.create_task_group() as tasks:
+    patient = CollectionOptions(patience_s=2.0)
+    async with quote_desk(clock, *sources, options=patient) as desk, anyio.create_task_group() as tasks:
         answers: list[QuotesAnswer] = []
 
         async def ask() -> None:
             answers.append(await desk.engine.answer(question("AAPL")))
 
         tasks.start_soon(ask)
-        await clock.advance(0.2)
+        await clock.advance(0.4)
         assert sources[3].asked == []
-        await clock.advance(0.1)
+        await clock.advance(0.2)
     assert (answers[0].quotes[0].grade, answers[0].quotes[0].sources_used) == (Grade.A, ("one", "four"))
 
 
@@ -284,7 +285,7 @@ async def test_hedges_stay_within_their_budget(clock: ManualClock) -> None:
             before = len(other.asked)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(desk.engine.answer, question(symbol))
-                await clock.advance(0.3)
+                await clock.advance(0.6)
                 early += len(other.asked) - before
                 await clock.advance(10.0)
     assert early == 5 + 40 // 10 - 1

@@ -14,6 +14,7 @@ from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.isolation import run_isolated
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
@@ -111,6 +112,21 @@ class EngineParts:
         known = self.memory.source_knowledge(source)
         heard = [] if known is None else [at for at in (known.last_success_at, known.last_error_at) if at is not None]
         return (max(heard).timestamp() if heard else 0.0, source)
+
+    def last_resort(self, instrument: Instrument, only: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
+        """When nobody else can be asked: one source that is being rested, the one whose trouble is longest ago."""
+        rested = [
+            name
+            for name, source in allowed(self.sources, only).items()
+            if name not in asked and source.state() is SourceState.OPEN and source.refuses_quote(instrument) is None
+        ]
+        return tuple(sorted(rested, key=self.last_asked)[:1])
+
+    def probe_rested(self) -> None:
+        """Try again in the background what was rested long enough, now that somebody asks."""
+        for name, source in self.sources.items():
+            if source.wants_probe():
+                self.spawn(run_isolated, f"a probe of {name}", source.probe)
 
     def groups(self, instrument: Instrument) -> dict[str, str]:
         """The upstream group of every source for an instrument."""

@@ -60,9 +60,20 @@ class AskedSource(Protocol):
         ...
 
     async def quotes(
-        self, instruments: tuple[Instrument, ...], budget_s: float
+        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
     ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
-        """Quotes of every instrument, by canonical symbol. Never raises but for cancellation."""
+        """Quotes of every instrument, by canonical symbol. Never raises but for cancellation.
+
+        As a last resort a source is asked although it is being rested.
+        """
+        ...
+
+    def wants_probe(self) -> bool:
+        """Whether something of it was rested long enough to be tried again."""
+        ...
+
+    async def probe(self) -> None:
+        """Find out whether what was rested is well again. Never raises but for cancellation."""
         ...
 
     async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:

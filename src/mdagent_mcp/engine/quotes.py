@@ -173,6 +173,7 @@ class QuoteEngine:
                 explore=self._explore,
             )
             parts = self._parts
+            parts.probe_rested()
             self._hedges = earn(self._hedges, HEDGE_BUDGET, parts.clock.monotonic())
             collection = Collection(new, parts.sources, parts.clock, parts.collection, hooks)
             for inquiry in new:
@@ -201,6 +202,8 @@ class QuoteEngine:
                 inquiry.failures.setdefault(name, failure)
             elif source.is_askable:
                 candidates.append(parts.candidate(source, inquiry.instrument))
+        if not candidates and not inquiry.quotes and not inquiry.pending:
+            return parts.last_resort(inquiry.instrument, inquiry.key.sources, inquiry.asked)
         groups = {parts.sources[name].group_of(inquiry.instrument) for name in inquiry.asked}
         live = is_live(inquiry.instrument, parts.clock.now())
         if inquiry.good_enough:

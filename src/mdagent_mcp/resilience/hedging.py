@@ -29,7 +29,7 @@ class HedgeOptions:
 
     shortest_s: float = 0.03
     longest_s: float = 0.8
-    unknown_s: float = 0.25
+    unknown_s: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 < self.shortest_s <= self.unknown_s <= self.longest_s < float("inf"):

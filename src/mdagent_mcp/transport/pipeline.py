@@ -36,6 +36,7 @@ class Call:
         ends_at: monotonic instant at which its answer is of no more use.
         cost: calls or credits that the vendor charges for it.
         priority: who goes first where calls have to wait.
+        last_resort: nobody else is left to ask, so a source that is rested is asked all the same.
     """
 
     endpoint: Endpoint
@@ -43,6 +44,7 @@ class Call:
     ends_at: float
     cost: int = 1
     priority: Priority = Priority.QUOTE
+    last_resort: bool = False
 
 
 class Strategy(Protocol):

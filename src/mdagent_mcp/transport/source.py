@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final, cast
 
 import anyio
@@ -17,7 +18,7 @@ import anyio
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit, Fetched
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
-from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.instruments import Instrument, parse_symbol
 from mdagent_mcp.domain.prices import History, Quote
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import (
@@ -39,6 +40,7 @@ from mdagent_mcp.transport.breaking import Breaking
 from mdagent_mcp.transport.budgets import Budget, BudgetStore, PrivateStore, account_of
 from mdagent_mcp.transport.http import VendorClient
 from mdagent_mcp.transport.limiting import Limiting
+from mdagent_mcp.transport.peers import Peers
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Priority, Strategy, run_pipeline
 from mdagent_mcp.transport.redaction import Redactor
 from mdagent_mcp.transport.strategies import Retrying, TimeLimiting
@@ -92,6 +94,7 @@ class Source:
         emit: Emit,
         rng: random.Random,
         budgets: BudgetStore | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self.vendor = vendor
         self.options = options
@@ -101,7 +104,7 @@ class Source:
         self._redact = Redactor.of([client.key] if client.key is not None else [])
         account = account_of(vendor.id, client.key)
         self.limiter = Limiting(vendor.id, clock, Budget(account, options.quotas, clock, budgets or PrivateStore()))
-        self.breaker = Breaking(vendor.id, clock, rng)
+        self.breaker = Breaking(vendor.id, clock, rng, peers)
         self.strategies: tuple[Strategy, ...] = (
             Retrying(clock, rng, BackoffOptions(), BudgetOptions()),
             self.breaker,
@@ -113,6 +116,7 @@ class Source:
         self._refused_symbols: dict[Endpoint, set[str]] = {}
         self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, client.send)
         self._forms: dict[tuple[Endpoint, str], int] = {}
+        self._asked_last: dict[Endpoint, tuple[Offer[Any, Any], Any]] = {}
 
     @property
     def declared_delay_s(self) -> float:
@@ -123,6 +127,11 @@ class Source:
     def cost_per_call(self) -> float:
         """0 is free, 1 a scarce call."""
         return self.options.cost_per_call
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether it may be asked at all: not retired, not disabled, and with a key where it needs one."""
+        return self.state() not in {SourceState.RETIRED, SourceState.DISABLED, SourceState.NO_KEY}
 
     @property
     def is_askable(self) -> bool:
@@ -168,9 +177,11 @@ class Source:
             return f"the plan of this key does not include history at {self.vendor.title}"
         return self.vendor.history.refuses(query)
 
-    async def quotes(self, instruments: tuple[Instrument, ...], budget_s: float) -> Asked[QuoteOutcomes]:
+    async def quotes(
+        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
+    ) -> Asked[QuoteOutcomes]:
         """Quotes of every instrument by canonical symbol, in batch calls where that is worth it."""
-        asking = _Asking(self, self._clock.monotonic() + budget_s)
+        asking = _Asking(self, self._clock.monotonic() + budget_s, last_resort=last_resort)
         answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
         batch = self.vendor.quotes
         if batch is not None and len(instruments) >= BATCH_FROM and batch.endpoint not in self.excluded:
@@ -196,6 +207,20 @@ class Source:
         asking = _Asking(self, self._clock.monotonic() + budget_s)
         outcome: Outcome[History] = await asking.first_known(self.vendor.history, query, query.instrument)
         return Asked(outcome, asking.calls)
+
+    def wants_probe(self) -> bool:
+        """Whether something was rested long enough to be tried again."""
+        return self.is_enabled and bool(self._asked_last) and bool(self.breaker.to_probe())
+
+    async def probe(self) -> None:
+        """Find out whether what was rested is well again, by a call whose answer nobody waits for."""
+        for cell in self.breaker.to_probe():
+            found = self._asked_last.get(cell.endpoint) if cell.endpoint else next(iter(self._asked_last.values()))
+            if found is None:
+                continue
+            offer, query = found
+            asking = _Asking(self, self._clock.monotonic() + self.options.timeout_s, priority=Priority.BACKGROUND)
+            await asking.probe(offer, _about(query, cell.symbol, self._clock.now()))
 
     async def aclose(self) -> None:
         """Close its connections."""
@@ -272,7 +297,13 @@ class Source:
         else:
             kind, detail = None, ""
         latency = self._clock.monotonic() - started
+        if kind is None:
+            self.breaker.took(latency)
         self._emit(Fetched(self.vendor.id, call.endpoint, call.symbols, self._clock.now(), latency, kind, detail))
+
+    def asked(self, offer: Offer[Any, Any], query: Any) -> None:
+        """Remember what was asked last, for probes to ask again."""
+        self._asked_last[offer.endpoint] = (offer, query)
 
     def form(self, endpoint: Endpoint, symbol: str) -> int:
         """Which of the request forms worked for a symbol last time (asset classes differ by form at some vendors)."""
@@ -287,10 +318,26 @@ class Source:
 class _Asking:
     """One question to one source: counts its calls and knows when its answer is of no more use."""
 
-    def __init__(self, source: Source, ends_at: float) -> None:
+    def __init__(
+        self, source: Source, ends_at: float, *, priority: Priority | None = None, last_resort: bool = False
+    ) -> None:
         self._source = source
         self._ends_at = ends_at
+        self._priority = priority
+        self._last_resort = last_resort
         self.calls = 0
+
+    async def probe(self, offer: Offer[Any, Any], query: Any) -> None:
+        """One call, no other form of it and no further pages."""
+        symbols = tuple(i.symbol for i in query.instruments) if isinstance(query, QuoteQuery) else ()
+        call = self._call(offer.endpoint, symbols or (query.instrument.symbol,))
+        request = offer.build(query)[0]
+        await self._source.call(call, request, lambda reply: offer.parse(query, reply), self._count)
+
+    def _call(self, endpoint: Endpoint, symbols: tuple[str, ...]) -> Call:
+        usual = Priority.HISTORY if endpoint is Endpoint.HISTORY else Priority.QUOTE
+        priority = usual if self._priority is None else self._priority
+        return Call(endpoint, symbols, self._ends_at, priority=priority, last_resort=self._last_resort)
 
     async def quote_one(self, instrument: Instrument, answers: dict[str, Outcome[tuple[Quote, ...]]]) -> None:
         query = QuoteQuery((instrument,), self._source._clock.now())  # noqa: SLF001 - one class in two parts
@@ -315,15 +362,16 @@ class _Asking:
         self, offer: Offer[QuoteQuery, QuoteReading], served: tuple[Instrument, ...]
     ) -> Outcome[QuoteReading]:
         query = QuoteQuery(served, self._source._clock.now())  # noqa: SLF001
-        call = Call(offer.endpoint, tuple(i.symbol for i in served), self._ends_at)
+        self._source.asked(offer, query)
+        call = self._call(offer.endpoint, tuple(i.symbol for i in served))
         request = offer.build(query)[0]
         return await self._source.call(call, request, lambda reply: offer.parse(query, reply), self._count)
 
     async def first_known(self, offer: Offer[Any, AnswerT], query: Any, instrument: Instrument) -> Outcome[AnswerT]:
         """Send the request forms in turn until one knows the symbol, beginning with the one that did last time."""
         requests = offer.build(query)
-        priority = Priority.HISTORY if offer.endpoint is Endpoint.HISTORY else Priority.QUOTE
-        call = Call(offer.endpoint, (instrument.symbol,), self._ends_at, priority=priority)
+        self._source.asked(offer, query)
+        call = self._call(offer.endpoint, (instrument.symbol,))
         first = min(self._source.form(offer.endpoint, instrument.symbol), len(requests) - 1)
         order = [first, *(i for i in range(len(requests)) if i != first)]
         outcome: Outcome[AnswerT] = Failure(self._source.vendor.id, FailureKind.UNSUPPORTED, "nothing to send")
@@ -354,6 +402,14 @@ class _Asking:
 
     def _count(self) -> None:
         self.calls += 1
+
+
+def _about(query: Any, symbol: str, now: datetime) -> Any:
+    """The same question asked now, about one instrument where a symbol is given."""
+    if not isinstance(query, QuoteQuery):
+        return replace(query, now=now)
+    named = (parse_symbol(symbol),) if symbol else query.instruments
+    return QuoteQuery(named, now)
 
 
 def _joined(pages: list[AnswerT]) -> AnswerT:
