@@ -66,6 +66,7 @@ class ScriptedSource:
     now_state: SourceState = SourceState.LIVE
     group: str = ""
     history_answer: Callable[[HistoryQuery], Outcome[History]] | None = None
+    at: datetime | None = None
     rested_enough: bool = False
     probes: int = 0
     asked: list[tuple[str, ...]] = field(default_factory=list)
@@ -138,9 +139,9 @@ class ScriptedSource:
                     symbol=symbol,
                     source=self.name,
                     price=said,
-                    session=Session.REGULAR,
+                    session=Session.REGULAR if self.at is None else Session.CLOSED,
                     received_at=now,
-                    event_time=now - timedelta(seconds=self.lag_s),
+                    event_time=now - timedelta(seconds=self.lag_s) if self.at is None else self.at,
                     event_time_resolution_s=0.001,
                     currency="USD",
                     bid=round(said - 0.01, 4),

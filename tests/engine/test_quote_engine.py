@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import anyio
 import pytest
 
@@ -323,3 +325,63 @@ async def test_now_and_then_a_source_that_was_not_asked_is_asked_for_the_memory_
             assert answer.usage == Usage(3, 0, 0.0)
         await clock.advance(3.0)
     assert 5 <= len(unasked.asked) <= 22
+
+
+async def test_a_symbol_that_nobody_knows_is_not_asked_for_again_for_a_while(clock: ManualClock) -> None:
+    """Ten minutes; who insists on a fresh answer gets one, and an outage is never kept as an unknown symbol."""
+    sources = three(clock)
+    async with quote_desk(clock, *sources) as desk:
+        first = await desk.engine.answer(question("ZZZZ"))
+        again = await desk.engine.answer(question("ZZZZ"))
+        assert (again.failures, again.usage) == (first.failures, Usage(0, 1, 0.0))
+        assert (await desk.engine.answer(question("ZZZZ", max_age_s=0.0))).usage.vendor_calls == 3
+        await clock.advance(601.0)
+        assert (await desk.engine.answer(question("ZZZZ"))).usage.vendor_calls == 3
+        sources[0].prices["YYYY"] = FailureKind.TIMEOUT
+        await desk.engine.answer(question("YYYY"))
+        assert (await desk.engine.answer(question("YYYY"))).usage.vendor_calls == 3
+
+
+async def test_during_an_outage_what_was_known_is_told_with_its_age_and_the_grade_of_it(clock: ManualClock) -> None:
+    """Five minutes old it is a D; after half an hour it must not be stated any more and the failure is told."""
+    sources = three(clock, AAPL=189.5)
+    async with quote_desk(clock, *sources) as desk:
+        await desk.engine.answer(question("AAPL"))
+        for source in sources:
+            source.prices["AAPL"] = FailureKind.SOURCE_ERROR
+        await clock.advance(300.0)
+        (known,) = (await desk.engine.answer(question("AAPL"))).quotes
+        assert (known.price, known.grade, known.cached) == (189.5, Grade.D, True)
+        assert known.summary.startswith("No source answers now; this is what was known 5 min ago.")
+        assert set(known.explanation.failures) == {"one", "two", "three"}
+        await clock.advance(1500.0)
+        gone = await desk.engine.answer(question("AAPL"))
+        assert (gone.quotes, [f.kind for f in gone.failures]) == ((), [FailureKind.SOURCE_ERROR])
+
+
+async def test_a_settled_close_is_not_asked_for_again_before_the_market_trades() -> None:
+    """From Saturday to Sunday nothing can have changed; on Monday morning it can."""
+    clock = ManualClock(datetime(2026, 11, 21, 15, tzinfo=UTC))
+    close = ScriptedSource("close", clock, {"AAPL": 189.5}, at=datetime(2026, 11, 20, 21, tzinfo=UTC))
+    other = ScriptedSource("other", clock, {"AAPL": 189.5}, at=datetime(2026, 11, 20, 21, tzinfo=UTC))
+    async with quote_desk(clock, close, other) as desk:
+        first = await desk.engine.answer(question("AAPL"))
+        assert first.usage.vendor_calls == 2
+        await clock.advance(24 * 3600.0)
+        later = await desk.engine.answer(question("AAPL"))
+        assert (later.usage.vendor_calls, later.quotes[0].grade) == (0, first.quotes[0].grade)
+        await clock.advance(23 * 3600.0)
+        assert (await desk.engine.answer(question("AAPL"))).usage.vendor_calls == 2
+
+
+async def test_as_a_last_resort_a_source_that_is_rested_is_asked(clock: ManualClock) -> None:
+    """Nobody else is left; with somebody else it is left alone, and its probe goes out beside the question."""
+    rested = ScriptedSource("rested", clock, {"AAPL": 189.5}, now_state=SourceState.OPEN, rested_enough=True)
+    async with quote_desk(clock, rested) as desk:
+        (quote,) = (await desk.engine.answer(question("AAPL"))).quotes
+        assert (quote.price, rested.asked, rested.probes) == (189.5, [("AAPL",)], 1)
+    rested = ScriptedSource("rested", clock, {"AAPL": 189.5}, now_state=SourceState.OPEN)
+    well = ScriptedSource("well", clock, {"AAPL": 189.5})
+    async with quote_desk(clock, rested, well) as desk:
+        await desk.engine.answer(question("AAPL"))
+        assert (rested.asked, well.asked) == ([], [("AAPL",)])

@@ -24,6 +24,8 @@ from mdagent_mcp.routing.planning import Candidate
 
 LEARNED_AFTER: Final = 50.0
 """Outcomes after which learned reliability weighs as much as the static trust of a source."""
+USUAL_AFTER: Final = 20
+"""Outcomes after which it is known how long a source usually takes."""
 
 STATE_FAILURES: Final[Mapping[SourceState, FailureKind]] = {
     SourceState.OPEN: FailureKind.CIRCUIT_OPEN,
@@ -103,9 +105,11 @@ class EngineParts:
         )
 
     def usual_p90_s(self, source: str) -> float | None:
-        """The time within which nine calls in ten to a source are answered, seconds; None before any was."""
+        """The time within which nine calls in ten to a source are answered, seconds; None before enough were."""
         known = self.memory.source_knowledge(source)
-        return None if known is None or known.latency_p90_ms is None else known.latency_p90_ms / 1000.0
+        if known is None or known.latency_p90_ms is None or known.observations < USUAL_AFTER:
+            return None
+        return known.latency_p90_ms / 1000.0
 
     def last_asked(self, source: str) -> tuple[float, str]:
         """When a source was last heard of, epoch seconds, for choosing the one not seen longest."""

@@ -6,14 +6,16 @@ its delay, its grade and its summary are true at that moment. Only a judgement o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from mdagent_mcp.cache import TimedStore
+from mdagent_mcp.cache import Entry, TimedStore
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, source_outcomes
+from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.events import Graded, Judged
@@ -35,6 +37,9 @@ from mdagent_mcp.routing.planning import asking_order, could_raise_confirmed
 
 JUDGEMENT_SERVES_S: Final = 0.1
 """How long a judgement serves without being made again: its delay is told as it was then, which is that exact."""
+UNKNOWN_FOR_S: Final = 600.0
+"""How long a symbol that nobody knew is not asked for again."""
+_NOBODY_KNOWS: Final = frozenset({FailureKind.UNKNOWN_SYMBOL, FailureKind.UNSUPPORTED, FailureKind.RETIRED})
 HEDGING: Final = HedgeOptions()
 EXPLORATION: Final = 0.03
 """Share of answers after which a source that was not asked is asked as well, for nobody but the memory."""
@@ -74,6 +79,7 @@ class QuoteEngine:
         self._parts = parts
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
+        self._unknown: TimedStore[InquiryKey, SymbolFailure] = TimedStore(parts.freshness.entries)
         self._hedges = new_budget(HEDGE_BUDGET, parts.clock.monotonic())
 
     async def answer(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
@@ -83,7 +89,7 @@ class QuoteEngine:
         results: dict[str, QuoteAnswer | SymbolFailure] = {}
         asking: dict[str, Instrument] = {}
         for instrument in question.instruments:
-            cached = self._from_cache(question, instrument)
+            cached = self._from_cache(question, instrument) or self._known_unknown(question, instrument)
             if cached is None:
                 asking[instrument.symbol] = instrument
             else:
@@ -101,10 +107,9 @@ class QuoteEngine:
 
     def _from_cache(self, question: QuoteQuestion, instrument: Instrument) -> QuoteAnswer | None:
         now = self._parts.clock.now()
-        max_age = self._max_age(question, instrument, now)
         for key in dict.fromkeys((_key(question, instrument), replace(_key(question, instrument), min_grade=None))):
-            entry = self._kept.fresh(key, now, max_age)
-            if entry is None:
+            entry = self._kept.find(key)
+            if entry is None or entry.age_s(now) >= self._max_age(question, instrument, entry, now):
                 continue
             served = entry.value.still_serves(now) or self._judged_again(key, instrument, entry.value)
             if served is not None and at_least(served.grade, question.min_grade or Grade.F):
@@ -124,11 +129,32 @@ class QuoteEngine:
         self._kept.amend(key, replace(kept, grade=served.grade, evidence_id=evidence_id, served=served))
         return served
 
-    def _max_age(self, question: QuoteQuestion, instrument: Instrument, now: datetime) -> float:
+    def _max_age(
+        self, question: QuoteQuestion, instrument: Instrument, entry: Entry[KeptQuotes], now: datetime
+    ) -> float:
+        """How old the entry may be, seconds: a settled close does not change before the market trades again."""
         if question.max_age_s is not None:
             return question.max_age_s
         freshness = self._parts.freshness
-        return freshness.open_market_s if is_live(instrument, now) else freshness.closed_market_s
+        if is_live(instrument, now):
+            return freshness.open_market_s
+        settled = at_least(entry.value.grade, Grade.B) and self._settled(instrument, entry.stored_at, now)
+        return math.inf if settled else freshness.closed_market_s
+
+    def _settled(self, instrument: Instrument, then: datetime, now: datetime) -> bool:
+        """Whether the official close was final at `then` and nothing has been traded since."""
+        calendar = calendar_named(instrument.calendar)
+        completed = calendar.latest_completed(then)
+        if completed is None or calendar.latest_opened(now) != completed or is_live(instrument, then):
+            return False
+        return then >= completed.close + timedelta(seconds=self._parts.thresholds.settle_s)
+
+    def _known_unknown(self, question: QuoteQuestion, instrument: Instrument) -> SymbolFailure | None:
+        """That nobody knows a symbol, as everybody said a short while ago."""
+        if question.max_age_s == 0:
+            return None
+        entry = self._unknown.fresh(_key(question, instrument), self._parts.clock.now(), UNKNOWN_FOR_S)
+        return None if entry is None else entry.value
 
     async def _ask(
         self,
@@ -185,7 +211,28 @@ class QuoteEngine:
         return self._flights[_key(question, instrument)]
 
     def _result(self, inquiry: Inquiry) -> QuoteAnswer | SymbolFailure:
-        return inquiry.answer if inquiry.answer is not None else symbol_failure(inquiry.key.symbol, inquiry.failures)
+        if inquiry.answer is not None:
+            return inquiry.answer
+        failure = symbol_failure(inquiry.key.symbol, inquiry.failures)
+        if failure.kind is FailureKind.UNKNOWN_SYMBOL:
+            if all(kind in _NOBODY_KNOWS for kind in failure.sources.values()):
+                self._unknown.store(inquiry.key, failure, self._parts.clock.now())
+            return failure
+        return self._last_known(inquiry) or failure
+
+    def _last_known(self, inquiry: Inquiry) -> QuoteAnswer | None:
+        """During an outage what was known before it, at the grade of its age; None when that is not to be stated."""
+        entry = self._kept.find(replace(inquiry.key, min_grade=None))
+        if entry is None:
+            return None
+        judgement = self._judge(inquiry.instrument, entry.value.quotes, inquiry.failures)
+        if judgement is None or not at_least(judgement.grade, inquiry.key.min_grade or Grade.D):
+            return None
+        told = f"No source answers now; this is what was known {duration_text(entry.age_s(judgement.judged_at))} ago. "
+        known = replace(answer(judgement, self._parts.evidence_id("q")), cached=True)
+        known = replace(known, summary=told + known.summary)
+        self._parts.memory.keep(known)
+        return known
 
     def _order(self, inquiry: Inquiry) -> tuple[str, ...]:
         parts = self._parts
