@@ -75,9 +75,16 @@ async def open_app(
         sources: dict[str, Source] = {}
         for vendor in VENDORS:
             client = _client(vendor, settings, clock, open_transport)
-            options = _source_options(vendor, settings.source(vendor.id), settings)
+            chosen = settings.source(vendor.id)
             sources[vendor.id] = Source(
-                vendor, options, client, clock=clock, emit=bus.emit, rng=chance, budgets=budgets, peers=peers
+                asked_vendor(vendor, chosen),
+                _source_options(vendor, chosen, settings),
+                client,
+                clock=clock,
+                emit=bus.emit,
+                rng=chance,
+                budgets=budgets,
+                peers=peers,
             )
             await sources[vendor.id].refresh_budget()
             stack.push_async_callback(sources[vendor.id].aclose)
@@ -120,13 +127,21 @@ def _client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport
     return VendorClient(vendor, host_sets(vendor, chosen.urls), key, clock, web)
 
 
+def asked_vendor(vendor: Vendor, chosen: SourceSettings) -> Vendor:
+    """The vendor with the calls that the key's plan and entitlement need."""
+    entitlement = vendor.entitlements.get(chosen.entitlement or "")
+    under_plan = vendor.offering(_plan(vendor.plans, chosen.plan).offers)
+    return under_plan if entitlement is None else under_plan.offering(entitlement.offers)
+
+
 def _source_options(vendor: Vendor, chosen: SourceSettings, settings: Settings) -> SourceOptions:
     plan = _plan(vendor.plans, chosen.plan)
+    entitlement = vendor.entitlements.get(chosen.entitlement or "")
     return SourceOptions(
         enabled=chosen.enabled,
         timeout_s=chosen.timeout_s or min(vendor.timeout_s, settings.engine.source_timeout_s),
         quotas=plan.quotas if chosen.quotas is None else tuple(map(_quota, chosen.quotas)),
-        declared_delay_s=plan.declared_delay_s,
+        declared_delay_s=(entitlement or plan).declared_delay_s,
         cost_per_call=plan.cost_per_call if chosen.cost_per_call is None else chosen.cost_per_call,
         excluded=plan.excluded,
         upstream_group=chosen.upstream_group,

@@ -16,9 +16,9 @@ from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome
 from mdagent_mcp.domain.instruments import Instrument, parse_symbol
 from mdagent_mcp.domain.prices import History, Quote, Session
 from mdagent_mcp.domain.quality import Grade
-from mdagent_mcp.domain.questions import QuoteQuestion
+from mdagent_mcp.domain.questions import Asked, QuoteQuestion
 from mdagent_mcp.domain.status import SourceState
-from mdagent_mcp.domain.vendor import Asked, Endpoint, HistoryQuery, Offer, QuoteQuery, QuoteReading, Vendor
+from mdagent_mcp.domain.vendor import Endpoint, HistoryQuery, Offer, QuoteQuery, QuoteReading, Vendor
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.parts import EngineParts
 from mdagent_mcp.engine.quotes import QuoteEngine

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.failures import Answered, FailureKind
+from mdagent_mcp.domain.instruments import parse_symbol
+from mdagent_mcp.domain.prices import Quote, Session
+from mdagent_mcp.domain.vendor import Endpoint, Offer, QuoteQuery, QuoteReading, RecordedUrl, Reply
 from mdagent_mcp.vendors.recorded import read_recorded
 from mdagent_mcp.vendors.registry import VENDORS
 
@@ -46,3 +50,26 @@ def test_an_outage_is_told_whatever_the_page(source: str) -> None:
     reading = read_recorded(vendor, "https://x.example/other", b"oops", status=500, received_at=AT)
     assert reading.failure is not None
     assert reading.failure.kind is FailureKind.SOURCE_ERROR
+
+
+def _read_plain(query: QuoteQuery, reply: Reply) -> QuoteReading:
+    quote = Quote(
+        symbol="AAPL", source="finnhub", price=float(reply.body), session=Session.REGULAR, received_at=query.now
+    )
+    return {"AAPL": Answered((quote,))}
+
+
+def _recognise_plain(recorded: RecordedUrl) -> QuoteQuery | None:
+    return QuoteQuery((parse_symbol("AAPL"),), recorded.received_at) if recorded.path == "/plain" else None
+
+
+def test_a_call_that_is_never_sent_is_read_when_the_vendor_knows_how_to() -> None:
+    """It is no offer: nothing plans it, and the error table still stands before it."""
+    plain = Offer(Endpoint.QUOTE, lambda _: None, lambda _: (), _read_plain, _recognise_plain)
+    vendor = replace(BY_ID["finnhub"], readable=(plain,))
+    (quote,) = read_recorded(vendor, "https://x.example/plain", b"10.5", status=200, received_at=AT).quotes
+    assert (quote.symbol, quote.price) == ("AAPL", 10.5)
+    refused = read_recorded(vendor, "https://x.example/plain", b"10.5", status=401, received_at=AT).failure
+    assert refused is not None
+    assert refused.kind is FailureKind.UNAUTHORIZED
+    assert plain not in vendor.offers

@@ -48,6 +48,9 @@ class SourceSettings(_Section):
     base_urls: tuple[BaseUrl, ...] = Field((), description="several of them, tried in order when one cannot be reached")
     timeout_s: float | None = Field(default=None, gt=0, le=60, description="time limit of one call, seconds")
     plan: str = Field("free", description="the vendor's name of the key's plan; fills quotas, delay and cost")
+    entitlement: str | None = Field(
+        default=None, description="delayed or realtime, where the exchanges cleared the key for it beside its plan"
+    )
     quotas: tuple[QuotaSettings, ...] | None = Field(default=None, description="replaces the plan's quotas")
     cost_per_call: float | None = Field(
         default=None, ge=0, description="replaces the plan's cost; 0 is free, 1 a scarce call"
@@ -118,8 +121,27 @@ class Settings(_Section):
                 raise ValueError(
                     f"sources.{source}.plan: '{settings.plan[:40]}' is not a plan of {source}; use one of: {names}"
                 )
+            _check_entitlement(source, settings.entitlement)
         return self
 
     def source(self, source: str) -> SourceSettings:
         """The settings of a source, defaults where nothing is set."""
         return self.sources.get(source) or SourceSettings()
+
+
+def _check_entitlement(source: str, entitlement: str | None) -> None:
+    """Refuse an entitlement that a source does not sell.
+
+    Raises:
+        ValueError: naming those it sells, or the sources that sell any.
+    """
+    vendor = _VENDORS.get(source)
+    if vendor is None or entitlement is None or entitlement in vendor.entitlements:
+        return
+    asked = f"sources.{source}.entitlement: '{entitlement[:40]}'"
+    if vendor.entitlements:
+        raise ValueError(f"{asked} is not sold by {source}; use one of: {', '.join(vendor.entitlements)}")
+    sellers = ", ".join(v.id for v in VENDORS if v.entitlements)
+    raise ValueError(
+        f"{asked} means nothing here: {source} sells none beside its plans; leave it out (only: {sellers})"
+    )

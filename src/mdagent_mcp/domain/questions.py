@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Generic, TypeVar
 
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Adjustment, Interval
 from mdagent_mcp.domain.quality import Grade
+
+AnswerT = TypeVar("AnswerT")
 
 
 class InvalidArgumentError(ValueError):
@@ -62,3 +65,16 @@ class HistoryQuestion:
     extended_hours: bool = False
     min_grade: Grade | None = None
     sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[AnswerT]):
+    """What asking a source came to.
+
+    Attributes:
+        answer: per symbol, or for a series.
+        calls: HTTP requests it took.
+    """
+
+    answer: AnswerT
+    calls: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 
@@ -20,6 +20,21 @@ class SourceState(StrEnum):
     NO_KEY = "no_key"
     DISABLED = "disabled"
     RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """A service that exists no more.
+
+    Attributes:
+        since: its last day.
+        reason: what happened.
+        successors: source ids that take its place.
+    """
+
+    since: date
+    reason: str
+    successors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

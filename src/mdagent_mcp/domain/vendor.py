@@ -7,7 +7,7 @@ The key is placed by the transport where `Key` says; the reply comes back as a `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -16,25 +16,13 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from mdagent_mcp.domain.failures import FailureKind, Outcome, SourceError, clean_text
 from mdagent_mcp.domain.instruments import SYMBOL_LIMIT, AssetClass, Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, History, Interval, Quote
+from mdagent_mcp.domain.status import Retirement
 
 QueryT = TypeVar("QueryT")
 AnswerT = TypeVar("AnswerT")
 
 API: Final = "api"
 """The name of a vendor's main host."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked(Generic[AnswerT]):
-    """What asking a source came to.
-
-    Attributes:
-        answer: per symbol, or for a series.
-        calls: HTTP requests it took.
-    """
-
-    answer: AnswerT
-    calls: int
 
 
 class Endpoint(StrEnum):
@@ -236,12 +224,22 @@ class Plan:
         declared_delay_s: how late its prices are by contract; 0 for real time.
         cost_per_call: in the routing's own unit: 0 is free, 1 is a scarce call.
         excluded: endpoints that this plan does not include.
+        offers: calls that take the place of the vendor's own, where this plan needs others.
     """
 
     quotas: tuple[Quota, ...] = ()
     declared_delay_s: float = 0.0
     cost_per_call: float = 0.0
     excluded: frozenset[Endpoint] = frozenset()
+    offers: Mapping[Endpoint, Offer[Any, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """What a key was cleared for by the exchanges, beside its plan: their delay and the calls they need."""
+
+    declared_delay_s: float
+    offers: Mapping[Endpoint, Offer[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,21 +284,6 @@ class SessionToken:
     parameter: str
 
 
-@dataclass(frozen=True, slots=True)
-class Retirement:
-    """A service that exists no more.
-
-    Attributes:
-        since: its last day.
-        reason: what happened.
-        successors: source ids that take its place.
-    """
-
-    since: date
-    reason: str
-    successors: tuple[str, ...]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Vendor:
     """The declaration of one vendor.
@@ -316,6 +299,7 @@ class Vendor:
         history: bars, where it has them.
         errors: its error table, tried in order before the general meaning of HTTP statuses.
         plans: by name; the first is the default and is also called `free`.
+        entitlements: by name, where it sells them.
         key: None when it needs none.
         headers: sent with every request.
         token: a session token some endpoints need.
@@ -326,6 +310,7 @@ class Vendor:
         weight: static trust of routing, 0 to 1, before anything is learned.
         remaining_headers: response headers (lower case) that tell what is left of a quota, by the quota's name.
         retirement: set when the service no longer exists.
+        readable: further calls that are never sent; their recorded replies can be read.
     """
 
     id: str
@@ -338,6 +323,7 @@ class Vendor:
     history: Offer[HistoryQuery, History] | None = None
     errors: tuple[ErrorRule, ...] = ()
     plans: Mapping[str, Plan] = field(default_factory=lambda: MappingProxyType({"free": Plan()}))
+    entitlements: Mapping[str, Entitlement] = field(default_factory=dict)
     key: Key | None = None
     headers: tuple[tuple[str, str], ...] = ()
     token: SessionToken | None = None
@@ -347,6 +333,7 @@ class Vendor:
     weight: float = 0.8
     remaining_headers: Mapping[str, str] = field(default_factory=dict)
     retirement: Retirement | None = None
+    readable: tuple[Offer[Any, Any], ...] = ()
 
     def group_of(self, instrument: Instrument) -> str:
         """Whose data this vendor passes on for `instrument`."""
@@ -354,8 +341,19 @@ class Vendor:
 
     @property
     def offers(self) -> tuple[Offer[Any, Any], ...]:
-        """Everything it offers."""
+        """Everything it is asked for."""
         return tuple(o for o in (self.quote, self.quotes, self.history) if o is not None)
+
+    @property
+    def read_calls(self) -> tuple[Offer[Any, Any], ...]:
+        """Every call whose recorded reply can be read: of any plan and entitlement, and those that are never sent."""
+        others = (*(p.offers for p in self.plans.values()), *(e.offers for e in self.entitlements.values()))
+        return (*self.offers, *(offer for offers in others for offer in offers.values()), *self.readable)
+
+    def offering(self, offers: Mapping[Endpoint, Offer[Any, Any]]) -> Vendor:
+        """The vendor as it is asked under a plan or an entitlement that needs other calls."""
+        quote, quotes = offers.get(Endpoint.QUOTE, self.quote), offers.get(Endpoint.QUOTES, self.quotes)
+        return replace(self, quote=quote, quotes=quotes, history=offers.get(Endpoint.HISTORY, self.history))
 
     @property
     def default_plan(self) -> Plan:

@@ -8,8 +8,9 @@ from typing import Protocol
 from mdagent_mcp.domain.failures import Outcome
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Quote
+from mdagent_mcp.domain.questions import Asked
 from mdagent_mcp.domain.status import SourceState
-from mdagent_mcp.domain.vendor import Asked, HistoryQuery, Vendor
+from mdagent_mcp.domain.vendor import HistoryQuery, Vendor
 
 
 class AskedSource(Protocol):

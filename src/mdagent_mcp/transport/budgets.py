@@ -9,8 +9,9 @@ decides, and what was spent by it is charged to the store as soon as it is back.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from mdagent_mcp.domain.clock import Clock
@@ -141,7 +142,8 @@ class Budget:
         """Charge a call if every quota has room for it, else say how long it would have to wait."""
 
         def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
-            return admit(log, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S)
+            log, admission = admit(log, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S)
+            return log, _in_milliseconds(admission)
 
         admission = await self._decide(decide)
         if admission is None:
@@ -176,7 +178,7 @@ class Budget:
 
     def peek(self, cost: int = 1) -> Admission:
         """What `admit` would probably say, nothing charged."""
-        return peek(self._mirror, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S)
+        return _in_milliseconds(peek(self._mirror, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S))
 
     def usage(self) -> tuple[QuotaUsage, ...]:
         """How much of each quota is spent, as far as we last heard."""
@@ -237,3 +239,10 @@ class Budget:
             return from_text(stored.text)
         except ValueError:
             return self._mirror
+
+
+def _in_milliseconds(admission: Admission) -> Admission:
+    """With its wait rounded up to a millisecond: a shorter one may not even move a clock that tells microseconds."""
+    if admission.allowed or admission.wait_s is None:
+        return admission
+    return replace(admission, wait_s=math.ceil(round(admission.wait_s * 1000.0, 6)) / 1000.0)

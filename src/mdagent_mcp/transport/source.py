@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, cast
 
 import anyio
@@ -20,9 +21,9 @@ from mdagent_mcp.domain.events import Emit, Fetched
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import Instrument, parse_symbol
 from mdagent_mcp.domain.prices import History, Quote
+from mdagent_mcp.domain.questions import Asked
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import (
-    Asked,
     Endpoint,
     HistoryQuery,
     Offer,
@@ -38,6 +39,7 @@ from mdagent_mcp.domain.vendor import (
 from mdagent_mcp.resilience.backoff import BackoffOptions, BudgetOptions
 from mdagent_mcp.transport.breaking import Breaking
 from mdagent_mcp.transport.budgets import Budget, BudgetStore, PrivateStore, account_of
+from mdagent_mcp.transport.entitlement import Entitlements
 from mdagent_mcp.transport.http import VendorClient
 from mdagent_mcp.transport.limiting import Limiting
 from mdagent_mcp.transport.peers import Peers
@@ -50,8 +52,6 @@ BATCH_FROM: Final = 3
 """Symbols from which a batch call is worth more than single ones, which carry more fields."""
 CONCURRENT_CALLS: Final = 8
 REMEMBERED_FORMS: Final = 4096
-REFUSALS_TO_EXCLUDE: Final = 2
-"""Different symbols for which a vendor must refuse an endpoint before it counts as not included in the key's plan."""
 MOST_PAGES: Final = 20
 """Pages of one series that are followed; what lies beyond is missing bars to the consensus."""
 
@@ -111,9 +111,7 @@ class Source:
             self.limiter,
             TimeLimiting(vendor.id, clock, options.timeout_s),
         )
-        self.excluded = set(options.excluded)
-        """Endpoints the key is not entitled to: by its plan, or because the vendor said so. Asked no more."""
-        self._refused_symbols: dict[Endpoint, set[str]] = {}
+        self._entitlements = Entitlements(options.excluded)
         self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, client.send)
         self._forms: dict[tuple[Endpoint, str], int] = {}
         self._asked_last: dict[Endpoint, tuple[Offer[Any, Any], Any]] = {}
@@ -132,6 +130,11 @@ class Source:
     def is_enabled(self) -> bool:
         """Whether it may be asked at all: not retired, not disabled, and with a key where it needs one."""
         return self.state() not in {SourceState.RETIRED, SourceState.DISABLED, SourceState.NO_KEY}
+
+    @property
+    def excluded(self) -> frozenset[Endpoint]:
+        """Endpoints the key is not entitled to: by its plan, or because the vendor said so. Asked no more."""
+        return self._entitlements.excluded
 
     @property
     def is_askable(self) -> bool:
@@ -165,15 +168,20 @@ class Source:
 
     def refuses_quote(self, instrument: Instrument) -> str | None:
         """Why it cannot quote an instrument at all; None when it can."""
-        if Endpoint.QUOTE in self.excluded:
+        if not self._entitlements.includes(Endpoint.QUOTE, instrument.asset_class):
             return f"the plan of this key does not include current quotes at {self.vendor.title}"
         return self.vendor.quote.refuses(QuoteQuery((instrument,), self._clock.now()))
+
+    def _serves_in_batch(self, offer: Offer[QuoteQuery, QuoteReading], instrument: Instrument) -> bool:
+        """Whether an instrument may be among those of a batch call."""
+        included = self._entitlements.includes(offer.endpoint, instrument.asset_class)
+        return included and offer.refuses(QuoteQuery((instrument,), self._clock.now())) is None
 
     def refuses_history(self, query: HistoryQuery) -> str | None:
         """Why it cannot serve a history at all; None when it can."""
         if self.vendor.history is None:
             return f"{self.vendor.title} offers no history"
-        if Endpoint.HISTORY in self.excluded:
+        if not self._entitlements.includes(Endpoint.HISTORY, query.instrument.asset_class):
             return f"the plan of this key does not include history at {self.vendor.title}"
         return self.vendor.history.refuses(query)
 
@@ -184,19 +192,22 @@ class Source:
         asking = _Asking(self, self._clock.monotonic() + budget_s, last_resort=last_resort)
         answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
         batch = self.vendor.quotes
-        if batch is not None and len(instruments) >= BATCH_FROM and batch.endpoint not in self.excluded:
-            size = self._batch_size(batch, instruments)
-            chunks = [instruments[i : i + size] for i in range(0, len(instruments), size)]
-            await _each(lambda chunk: asking.quote_batch(batch, chunk, answers), chunks)
-        else:
-            await _each(lambda instrument: asking.quote_one(instrument, answers), instruments)
+        together = () if batch is None else tuple(i for i in instruments if self._serves_in_batch(batch, i))
+        together = together if len(together) >= BATCH_FROM else ()
+        work: list[Callable[[], Awaitable[None]]] = [
+            partial(asking.quote_one, instrument, answers) for instrument in instruments if instrument not in together
+        ]
+        if batch is not None:
+            size = self._batch_size(batch, together)
+            chunks = (together[i : i + size] for i in range(0, len(together), size))
+            work += (partial(asking.quote_batch, batch, chunk, answers) for chunk in chunks)
+        await _each(lambda task: task(), work)
         return Asked(answers, asking.calls)
 
     def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]) -> int:
         """Symbols of a batch: fewer than it may carry where a full one costs more than the smallest quota."""
-        now = self._clock.now()
-        served = tuple(i for i in instruments if batch.refuses(QuoteQuery((i,), now)) is None)[: batch.max_batch]
-        cost = batch.build(QuoteQuery(served, now))[0].cost if served else 0
+        served = instruments[: batch.max_batch]
+        cost = batch.build(QuoteQuery(served, self._clock.now()))[0].cost if served else 0
         limit = min((quota.limit for quota in self.options.quotas), default=cost)
         return batch.max_batch if cost <= limit else max(1, limit * len(served) // cost)
 
@@ -242,21 +253,8 @@ class Source:
             return outcome
 
         outcome = self._clean(await run_pipeline(self.strategies, replace(call, cost=request.cost), exchange))
-        self._learn_entitlement(call, outcome)
+        self._entitlements.heed(call.endpoint, call.symbols, outcome)
         return outcome
-
-    def _learn_entitlement(self, call: Call, outcome: Outcome[Any]) -> None:
-        """Stop asking an endpoint that the vendor refuses to this key for different symbols.
-
-        A refusal with a wait is about the time asked for, not about the key.
-        """
-        refused = self._refused_symbols.setdefault(call.endpoint, set())
-        if not isinstance(outcome, Failure):
-            refused.clear()
-        elif outcome.kind is FailureKind.NOT_ENTITLED and outcome.retry_after_s is None:
-            refused.update(call.symbols)
-            if len(refused) >= REFUSALS_TO_EXCLUDE:
-                self.excluded.add(call.endpoint)
 
     async def _exchange(self, endpoint: Endpoint, request: Request, read: Callable[[Any], AnswerT]) -> Outcome[AnswerT]:
         if self._tokens is None or self.vendor.token is None or endpoint not in self.vendor.token.endpoints:
@@ -350,20 +348,16 @@ class _Asking:
         instruments: tuple[Instrument, ...],
         answers: dict[str, Outcome[tuple[Quote, ...]]],
     ) -> None:
-        served = tuple(i for i in instruments if offer.refuses(QuoteQuery((i,), self._source._clock.now())) is None)  # noqa: SLF001
-        outcome = await self._batch(offer, served) if served else None
+        outcome = await self._batch(offer, instruments)
         for instrument in instruments:
-            if instrument in served and outcome is not None:
-                answers[instrument.symbol] = _of_symbol(self._source.vendor.id, outcome, instrument.symbol)
-            else:
-                await self.quote_one(instrument, answers)
+            answers[instrument.symbol] = _of_symbol(self._source.vendor.id, outcome, instrument.symbol)
 
     async def _batch(
-        self, offer: Offer[QuoteQuery, QuoteReading], served: tuple[Instrument, ...]
+        self, offer: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]
     ) -> Outcome[QuoteReading]:
-        query = QuoteQuery(served, self._source._clock.now())  # noqa: SLF001
+        query = QuoteQuery(instruments, self._source._clock.now())  # noqa: SLF001
         self._source.asked(offer, query)
-        call = self._call(offer.endpoint, tuple(i.symbol for i in served))
+        call = self._call(offer.endpoint, tuple(i.symbol for i in instruments))
         request = offer.build(query)[0]
         return await self._source.call(call, request, lambda reply: offer.parse(query, reply), self._count)
 
@@ -395,6 +389,9 @@ class _Asking:
 
             outcome = await self._source.call(call, request, read, self._count)
             if isinstance(outcome, Failure):
+                # A page may hold nothing of what was asked, such as the trades after the last regular bar.
+                if answers and outcome.kind is FailureKind.NO_DATA:
+                    break
                 return outcome
             answers.append(outcome.value)
             request = offer.next_page(query, replies[-1]) if offer.next_page is not None else None

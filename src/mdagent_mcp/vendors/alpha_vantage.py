@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar as month_lengths
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -18,12 +19,15 @@ from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Interval
 from mdagent_mcp.domain.vendor import (
+    AnswerT,
     Endpoint,
+    Entitlement,
     ErrorRule,
     HistoryQuery,
     Key,
     Offer,
     Plan,
+    QueryT,
     Quota,
     QuoteQuery,
     RecordedUrl,
@@ -31,6 +35,7 @@ from mdagent_mcp.domain.vendor import (
     Vendor,
     recorded_instrument,
 )
+from mdagent_mcp.vendors.alpha_vantage_bulk import BULK, FUNCTION
 from mdagent_mcp.vendors.alpha_vantage_quotes import read_quote
 from mdagent_mcp.vendors.alpha_vantage_reply import (
     LONDON,
@@ -52,6 +57,7 @@ _EARLIEST: Final = date(1970, 1, 1)
 _END_OF_DAY_S: Final = 86_400.0
 _BURST_WAIT_S: Final = 5.0
 _MINUTE_S: Final = 60.0
+_QUARTER_HOUR_S: Final = 900.0
 # When it resets is not stated. A quarter of a day means four vain calls a day at most, and six hours lost at most.
 _QUOTA_WAIT_S: Final = 21_600.0
 # A premium notice is about one function or size, not about all series: with a wait the others stay askable.
@@ -249,14 +255,34 @@ def _premium(per_minute: int) -> Plan:
     )
 
 
+def _entitled(offer: Offer[QueryT, AnswerT], name: str) -> Offer[QueryT, AnswerT]:
+    """An offer whose calls about listings say what the key was cleared for; pairs need no clearance."""
+
+    def build(query: QueryT) -> tuple[Request, ...]:
+        return tuple(
+            replace(request, query=(*request.query, ("entitlement", name)))
+            if dict(request.query)["function"] in _CLEARED
+            else request
+            for request in offer.build(query)
+        )
+
+    return replace(offer, build=build)
+
+
+_CLEARED: Final = frozenset({"GLOBAL_QUOTE", FUNCTION, *_FUNCTIONS.values()})
+_QUOTE: Final = Offer(Endpoint.QUOTE, _refuses_quote, _build_quote, read_quote, _recognise_quote)
+_HISTORY: Final = Offer(Endpoint.HISTORY, _refuses_history, _build_history, read_series, _recognise_history)
+_DELAYED: Final = "delayed"
+_REALTIME: Final = "realtime"
+
 ALPHA_VANTAGE: Final = Vendor(
     id=SOURCE,
     title="Alpha Vantage",
     docs_url="https://www.alphavantage.co/documentation/",
     terms="Personal, non-commercial use with a free key.",
     hosts=MappingProxyType({"api": "https://www.alphavantage.co"}),
-    quote=Offer(Endpoint.QUOTE, _refuses_quote, _build_quote, read_quote, _recognise_quote),
-    history=Offer(Endpoint.HISTORY, _refuses_history, _build_history, read_series, _recognise_history),
+    quote=_QUOTE,
+    history=_HISTORY,
     errors=(
         # The notice of a burst also speaks of the day's limit and of premium plans, that of the day of premium plans.
         ErrorRule(FailureKind.THROTTLED, contains=b"burst pattern", retry_after_s=_BURST_WAIT_S),
@@ -283,6 +309,22 @@ ALPHA_VANTAGE: Final = Vendor(
                 excluded=frozenset({Endpoint.QUOTES}),
             ),
             **{f"premium_{n}": _premium(n) for n in (75, 150, 300, 600, 1200)},
+        }
+    ),
+    entitlements=MappingProxyType(
+        {
+            _DELAYED: Entitlement(
+                _QUARTER_HOUR_S,
+                {Endpoint.QUOTE: _entitled(_QUOTE, _DELAYED), Endpoint.HISTORY: _entitled(_HISTORY, _DELAYED)},
+            ),
+            _REALTIME: Entitlement(
+                0.0,
+                {
+                    Endpoint.QUOTE: _entitled(_QUOTE, _REALTIME),
+                    Endpoint.QUOTES: _entitled(BULK, _REALTIME),
+                    Endpoint.HISTORY: _entitled(_HISTORY, _REALTIME),
+                },
+            ),
         }
     ),
     key=Key(

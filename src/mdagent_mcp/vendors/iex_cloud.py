@@ -19,6 +19,7 @@ from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
 from mdagent_mcp.domain.reading import Json, malformed, positive
+from mdagent_mcp.domain.status import Retirement
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -29,7 +30,6 @@ from mdagent_mcp.domain.vendor import (
     RecordedUrl,
     Reply,
     Request,
-    Retirement,
     Vendor,
     recorded_instrument,
 )

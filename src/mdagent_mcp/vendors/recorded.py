@@ -74,7 +74,7 @@ def _read(vendor: Vendor, recorded: RecordedUrl, reply: Reply) -> RecordedReadin
         refuse_errors(vendor, reply)
         vendor.token.parse(reply)
         return RecordedReading(token=True)
-    for offer in vendor.offers:
+    for offer in vendor.read_calls:
         query = offer.recognise(recorded)
         if query is None:
             continue
@@ -84,7 +84,7 @@ def _read(vendor: Vendor, recorded: RecordedUrl, reply: Reply) -> RecordedReadin
             return RecordedReading(history=answer)
         return _quotes(answer)
     refuse_errors(vendor, reply)
-    raise SourceError(FailureKind.UNSUPPORTED, f"{vendor.id} is not asked at this path")
+    raise SourceError(FailureKind.UNSUPPORTED, f"{vendor.id} has no call at this path that is read")
 
 
 def _quotes(answer: Mapping[str, object]) -> RecordedReading:
