@@ -11,13 +11,15 @@ import anyio
 from mdagent_mcp.domain.clock import SystemClock
 from mdagent_mcp.domain.vendor import Quota
 from mdagent_mcp.transport.budget_file import FileStore
+from mdagent_mcp.transport.budget_server import ServerStore
 from mdagent_mcp.transport.budgets import Budget
 
 
-async def spend(path: Path, quota: Quota, seconds: float) -> None:
+async def spend(where: str, quota: Quota, seconds: float) -> None:
     """Spend for so long; one line per admitted call."""
     clock = SystemClock()
-    budget = Budget("invented", (quota,), clock, FileStore(path))
+    store = ServerStore(where) if "://" in where else FileStore(Path(where))
+    budget = Budget("invented", (quota,), clock, store)
     ends_at = clock.monotonic() + seconds
     while clock.monotonic() < ends_at:
         admission = await budget.admit(1)
@@ -27,4 +29,4 @@ async def spend(path: Path, quota: Quota, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(spend, Path(sys.argv[1]), Quota(int(sys.argv[2]), float(sys.argv[3]), "window"), float(sys.argv[4]))
+    anyio.run(spend, sys.argv[1], Quota(int(sys.argv[2]), float(sys.argv[3]), "window"), float(sys.argv[4]))

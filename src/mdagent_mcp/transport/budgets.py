@@ -1,9 +1,11 @@
 """What one key may still spend at its vendor, decided together with everybody on this machine who uses the same key.
 
-A desktop application starts one server per client, all with the same keys. So the log of what was spent lies in a
-store that they share, and every call is admitted by compare-and-swap: read the log, decide by `resilience.quota`,
-write it back unless somebody else wrote meanwhile. When the store cannot be used, the mirror of what it last said
-decides, and what was spent by it is charged to the store as soon as it is back.
+A desktop application starts one server per client, all with the same keys; a team runs several replicas. So the log of
+what was spent lies in a store that they share, and every call is admitted by compare-and-swap: read the log, decide by
+`resilience.quota`, write it back unless somebody else wrote meanwhile. When the store cannot be used, the mirror of
+what it last said decides, each call counted once for every replica that was seen alive, so that together they stay
+within the quota; what was really spent is charged to the store as soon as it is back. A store may come back empty, so
+for a moment after that the mirror must agree as well, until every replica has told what it spent meanwhile.
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ SWAP_PAUSE_S: Final = 0.001
 """The first pause before a decision is made anew; each further one is longer by as much."""
 RETRY_STORE_S: Final = 2.0
 """How long a store that failed is left alone."""
+RESERVE_SHARE: Final = 0.1
+"""Share of a quota that replicas which cannot hear each other leave unused."""
+REJOIN_S: Final = 1.25 * RETRY_STORE_S
+"""How long after a store is back the others may still owe it what they spent without it."""
 
 
 class StoreError(Exception):
@@ -54,11 +60,13 @@ class Stored:
         revision: grows with every write; 0 when nothing was written yet.
         text: the log; empty when nothing was written yet.
         now: the store's own clock, epoch seconds; None where it has none and everybody shares one machine's.
+        replicas: how many processes use the store, as far as it knows; 1 where it does not count them.
     """
 
     revision: int
     text: str
     now: float | None = None
+    replicas: int = 1
 
 
 class BudgetStore(Protocol):
@@ -126,7 +134,11 @@ class Budget:
         self._clock = clock
         self._store = store
         self._mirror: QuotaLog = EMPTY
-        self._revision = 0
+        self._shared: QuotaLog = EMPTY
+        self._seen = Stored(0, "")
+        self._replicas = 1
+        self._rejoined_at: float | None = None
+        self._lost = False
         self._unstored: list[tuple[float, int]] = []
         self._ahead_s = 0.0
         self._store_from = 0.0
@@ -145,12 +157,44 @@ class Budget:
             log, admission = admit(log, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S)
             return log, _in_milliseconds(admission)
 
+        if self._rejoining:
+            return await self._admit_rejoining(cost, decide)
+        admission = await self._decide(decide)
+        return self._decide_alone(cost) if admission is None else admission
+
+    async def _admit_rejoining(self, cost: int, decide: _Decide) -> Admission:
+        """While others may still owe the store what they spent, the mirror has to agree as well."""
+        await self.refresh()
+        mirror, alone = self._admit_for_all(cost)
+        if not alone.allowed:
+            return _in_milliseconds(alone)
         admission = await self._decide(decide)
         if admission is None:
-            self._mirror, admission = decide(self._mirror)
-            if admission.allowed:
-                self._unstored.append((self.now, cost))
+            return self._decide_alone(cost)
+        if admission.allowed and self._rejoining:
+            self._mirror = mirror
         return admission
+
+    @property
+    def _rejoining(self) -> bool:
+        return self._rejoined_at is not None and self._clock.monotonic() < self._rejoined_at + REJOIN_S
+
+    def _decide_alone(self, cost: int) -> Admission:
+        """Without the store: charge the mirror for every replica, because each of them decides like this."""
+        self._mirror, admission = self._admit_for_all(cost)
+        if admission.allowed:
+            self._unstored.append((self.now, cost))
+        return _in_milliseconds(admission)
+
+    def _admit_for_all(self, cost: int) -> tuple[QuotaLog, Admission]:
+        """Charge the mirror for every replica, with a reserve for what the others spent just before it was cut off."""
+        for_all, reserve = cost * self._replicas, 0
+        if self._replicas > 1 and self.quotas:
+            reserve = math.ceil(RESERVE_SHARE * min(quota.limit for quota in self.quotas))
+        room = peek(self._mirror, self.quotas, self.now, for_all + reserve, margin_s=ARRIVAL_MARGIN_S)
+        if not room.allowed:
+            return self._mirror, room
+        return admit(self._mirror, self.quotas, self.now, for_all, margin_s=ARRIVAL_MARGIN_S)
 
     async def rest(self, seconds: float, because: FailureKind) -> None:
         """Spend nothing for so long, because the vendor said so."""
@@ -208,6 +252,7 @@ class Budget:
             self.trouble = "too many others write to it"
         except StoreError as error:
             self.trouble = str(error)
+            self._lost = True
             self._store_from = self._clock.monotonic() + RETRY_STORE_S
         return None
 
@@ -216,29 +261,38 @@ class Budget:
         stored = await self._store.load(self.account)
         if stored.now is not None:
             self._ahead_s = stored.now - self._clock.now().timestamp()
+        if self._lost or stored.revision < self._seen.revision:
+            self._lost, self._rejoined_at = False, self._clock.monotonic()
+        self._replicas = max(stored.replicas, self._replicas) if self._rejoining else stored.replicas
         log = self._read(stored)
         owed = tuple(self._unstored)
         for at, weight in owed:
             log = charge(log, self.quotas, at, weight)
         decided, admission = decide(log)
         if not owed and not admission.allowed:
-            self._mirror, self._revision = decided, stored.revision
+            self._keep(decided, stored)
             return admission
-        if not await self._store.swap(self.account, stored.revision, to_text(decided)):
+        text = to_text(decided)
+        if not await self._store.swap(self.account, stored.revision, text):
             return None
-        self._mirror, self._revision = decided, stored.revision + 1
+        self._keep(decided, Stored(stored.revision + 1, text))
         del self._unstored[: len(owed)]
         self.trouble = ""
         return admission
 
+    def _keep(self, log: QuotaLog, stored: Stored) -> None:
+        self._shared, self._seen = log, stored
+        if not self._rejoining:
+            self._mirror = log
+
     def _read(self, stored: Stored) -> QuotaLog:
-        """The store's log; the mirror where it is the same, or where the store's text is none of ours."""
-        if stored.revision == self._revision or not stored.text:
-            return self._mirror
+        """The store's log; what it last was where it is the same, was lost, or is none of ours."""
+        if not stored.text or (stored.revision, stored.text) == (self._seen.revision, self._seen.text):
+            return self._shared
         try:
             return from_text(stored.text)
         except ValueError:
-            return self._mirror
+            return self._shared
 
 
 def _in_milliseconds(admission: Admission) -> Admission:
