@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from mdagent_mcp.memory.store import MemoryOptions, open_memory
 from mdagent_mcp.monitoring.bus import EventBus
 from mdagent_mcp.monitoring.counters import AnswerCounters
 from mdagent_mcp.transport.budget_file import FileStore
+from mdagent_mcp.transport.budget_server import ServerStore
 from mdagent_mcp.transport.budgets import BudgetStore, PrivateStore
 from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets, preload
 from mdagent_mcp.transport.peers import Peers
@@ -63,23 +65,24 @@ async def open_app(
     chance = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, nothing secret
     bus = EventBus()
     async with AsyncExitStack() as stack:
+        clients = {vendor.id: vendor_client(vendor, settings, clock, open_transport) for vendor in VENDORS}
         if open_transport is None:
-            await anyio.to_thread.run_sync(preload)
+            imitating = any(client.imitates_browser for client in clients.values())
+            await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
         memory = await stack.enter_async_context(open_memory(path, clock, _memory_options(settings)))
         counters = AnswerCounters()
         bus.listen(memory.listen)
         bus.listen(counters)
-        budgets = _budgets(path, stack)
+        budgets = _budgets(settings, path, stack)
         peers = Peers()
         sources: dict[str, Source] = {}
         for vendor in VENDORS:
-            client = _client(vendor, settings, clock, open_transport)
             chosen = settings.source(vendor.id)
             sources[vendor.id] = Source(
                 asked_vendor(vendor, chosen),
                 _source_options(vendor, chosen, settings),
-                client,
+                clients[vendor.id],
                 clock=clock,
                 emit=bus.emit,
                 rng=chance,
@@ -112,8 +115,12 @@ def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
         sources[event.source].breaker.contradicted(event.endpoint, event.symbol)
 
 
-def _budgets(path: Path | None, stack: AsyncExitStack) -> BudgetStore:
-    """Where it is kept what keys have spent: in a file that all processes share, or in this one alone."""
+def _budgets(settings: Settings, path: Path | None, stack: AsyncExitStack) -> BudgetStore:
+    """Where it is kept what keys have spent: on a server, in a file that all processes share, or in this one alone."""
+    if settings.shared.url is not None:
+        server = ServerStore(settings.shared.url.get_secret_value())
+        stack.push_async_callback(server.aclose)
+        return server
     if path is None:
         return PrivateStore()
     store = FileStore(path)
@@ -121,7 +128,15 @@ def _budgets(path: Path | None, stack: AsyncExitStack) -> BudgetStore:
     return store
 
 
-def _client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport | None) -> VendorClient:
+def vendor_client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport | None = None) -> VendorClient:
+    """The client of one vendor, as the settings have it; nothing is opened yet.
+
+    Args:
+        vendor: whose.
+        settings: validated.
+        clock: time.
+        web: makes the transport; None for the real one.
+    """
     chosen = settings.source(vendor.id)
     key = chosen.api_key.get_secret_value() if chosen.api_key is not None else None
     return VendorClient(vendor, host_sets(vendor, chosen.urls), key, clock, web)

@@ -81,7 +81,7 @@ def test_a_check_says_which_sources_can_be_used(settings_file: Path, capsys: pyt
     assert out.startswith("The settings are valid.\n")
     lines = {line.partition(":")[0].strip(): line.partition(": ")[2] for line in out.splitlines() if ":" in line}
     assert lines["nasdaq"] == "disabled"
-    assert lines["yahoo"] == "ready"
+    assert lines["yahoo"].startswith("ready")
     assert lines["finnhub"] == "ready, plan free"
 
 
@@ -110,3 +110,23 @@ def test_the_example_for_claude_desktop_starts_a_server_without_keys_and_a_simul
         "mdagent": {"command": command, "args": ["serve"], "env": {"FINNHUB_API_KEY": ""}},
         "mdagent-simulated": {"command": command, "args": ["serve", "--sandbox"]},
     }
+
+
+@pytest.mark.parametrize(
+    ("installed", "told"),
+    [
+        (True, "ready, asked as a browser"),
+        (False, "ready; it may turn programs away: pip install 'mdagent-mcp[yahoo]'"),
+    ],
+)
+def test_a_check_says_how_yahoo_is_spoken_to(
+    installed: bool,
+    told: str,
+    empty_home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And what to install where it is not yet."""
+    monkeypatch.setattr("mdagent_mcp.cli.configuration.is_installed", lambda: installed)
+    assert main(["config", "check"]) == 0
+    assert f"  yahoo: {told}\n" in capsys.readouterr().out

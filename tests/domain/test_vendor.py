@@ -9,8 +9,8 @@ import pytest
 
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, parse_symbol
+from mdagent_mcp.domain.refusals import STATUS_KINDS, refuse_errors
 from mdagent_mcp.domain.vendor import (
-    STATUS_KINDS,
     Endpoint,
     ErrorRule,
     Offer,
@@ -20,7 +20,6 @@ from mdagent_mcp.domain.vendor import (
     QuoteReading,
     Reply,
     Vendor,
-    refuse_errors,
 )
 
 NOW = datetime(2026, 11, 23, 15, 4, 12, tzinfo=UTC)

@@ -11,7 +11,8 @@ import pytest
 
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, SourceError
 from mdagent_mcp.domain.prices import Session
-from mdagent_mcp.domain.vendor import Reply, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import Reply
 from mdagent_mcp.sandbox.server import Sandbox
 from mdagent_mcp.testing import ManualClock
 from mdagent_mcp.vendors.twelve_data import TWELVE_DATA

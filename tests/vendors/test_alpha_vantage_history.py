@@ -11,7 +11,8 @@ import pytest
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
-from mdagent_mcp.domain.vendor import HistoryQuery, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import HistoryQuery
 from mdagent_mcp.vendors.alpha_vantage import ALPHA_VANTAGE
 from vendors.vendor_exchanges import at, fixture, reply
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from mdagent_mcp.domain.failures import Failure, SourceError
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, History, Interval
-from mdagent_mcp.domain.vendor import HistoryQuery, Offer, QuoteQuery, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import HistoryQuery, Offer, QuoteQuery
 from mdagent_mcp.vendors.alpha_vantage import ALPHA_VANTAGE
 from vendors.vendor_exchanges import FIXTURES, at, reply
 

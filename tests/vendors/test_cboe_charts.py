@@ -218,6 +218,7 @@ def test_a_recorded_url_without_a_symbol_needs_it_named() -> None:
 def test_the_declaration_has_a_second_host_and_says_its_delay() -> None:
     """Both hosts serve the same files; nobody passes on Cboe's data but Cboe."""
     assert dict(CBOE.hosts) == {"api": "https://cdn-api.cboe.com", "second": "https://cdn.cboe.com"}
-    assert dict(CBOE.plans) == {"free": Plan(quotas=(Quota(4, 1.0, "second"),), declared_delay_s=900.0)}
+    quotas = (Quota(120, 60.0, "minute"), Quota(3600, 3600.0, "hour"))
+    assert dict(CBOE.plans) == {"free": Plan(quotas=quotas, declared_delay_s=900.0)}
     assert CBOE.group_of(parse_symbol("AAPL")) == "cboe"
     assert (CBOE.id, CBOE.weight, CBOE.key, CBOE.quotes) == ("cboe", 0.75, None, None)

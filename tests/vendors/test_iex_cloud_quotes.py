@@ -9,7 +9,8 @@ import pytest
 from mdagent_mcp.domain.failures import Failure, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, RecordedUrl, Request, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, RecordedUrl, Request
 from mdagent_mcp.vendors.iex_cloud import IEX_CLOUD
 from vendors.vendor_exchanges import at, failure_of, fixture, quotes_of, read_quotes, reply
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from mdagent_mcp.domain.failures import Failure, SourceError
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, History, Interval, Quote
-from mdagent_mcp.domain.vendor import HistoryQuery, Offer, QuoteQuery, Vendor, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import HistoryQuery, Offer, QuoteQuery, Vendor
 from mdagent_mcp.vendors.cboe import CBOE
 from mdagent_mcp.vendors.finnhub import FINNHUB
 from mdagent_mcp.vendors.nasdaq import NASDAQ

@@ -11,6 +11,7 @@ import pytest
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, Interval
+from mdagent_mcp.domain.refusals import refuse_errors
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     HistoryQuery,
@@ -21,7 +22,6 @@ from mdagent_mcp.domain.vendor import (
     RecordedUrl,
     Request,
     Vendor,
-    refuse_errors,
 )
 from mdagent_mcp.vendors.polygon import POLYGON
 from mdagent_mcp.vendors.polygon_days import DayQuery

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from mdagent_mcp.domain.failures import Failure, SourceError
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, History, Interval, Quote
-from mdagent_mcp.domain.vendor import HistoryQuery, Offer, QuoteQuery, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import HistoryQuery, Offer, QuoteQuery
 from mdagent_mcp.vendors.polygon import POLYGON
 from mdagent_mcp.vendors.polygon_days import DayQuery
 from mdagent_mcp.vendors.recorded import read_recorded

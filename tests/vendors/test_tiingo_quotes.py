@@ -9,7 +9,8 @@ import pytest
 from mdagent_mcp.domain.failures import Failure, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.vendor import Key, Plan, Quota, QuoteQuery, QuoteReading, RecordedUrl, Request, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import Key, Plan, Quota, QuoteQuery, QuoteReading, RecordedUrl, Request
 from mdagent_mcp.vendors.tiingo import TIINGO
 from vendors.vendor_exchanges import at, failure_of, fixture, quotes_of, reply
 

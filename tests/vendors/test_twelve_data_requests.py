@@ -8,7 +8,8 @@ import pytest
 
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import Instrument, parse_symbol
-from mdagent_mcp.domain.vendor import Key, Plan, Quota, QuoteQuery, RecordedUrl, Request, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import Key, Plan, Quota, QuoteQuery, RecordedUrl, Request
 from mdagent_mcp.vendors.twelve_data import TWELVE_DATA
 from vendors.vendor_exchanges import at, fixture, read_quotes, reply
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, History, Interval, Quote
-from mdagent_mcp.domain.vendor import HistoryQuery, Offer, QuoteQuery, Reply, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import HistoryQuery, Offer, QuoteQuery, Reply
 from mdagent_mcp.vendors.recorded import read_recorded
 from mdagent_mcp.vendors.yahoo import YAHOO
 from vendors.yahoo_exchange import FIXTURES, load, reply_of, utc

@@ -284,7 +284,8 @@ def test_yahoo_is_declared_keyless_polite_and_no_voice_of_its_own_for_us_prices(
     assert (YAHOO.id, YAHOO.key, YAHOO.retirement, YAHOO.rest_after_throttle_s) == ("yahoo", None, None, 900.0)
     assert list(YAHOO.plans) == ["free"]
     quotas = YAHOO.default_plan.quotas
-    assert [(quota.limit, quota.window_s) for quota in quotas] == [(5, 10.0), (360, 3600.0)]
+    assert [(quota.limit, quota.window_s) for quota in quotas] == [(5, 10.0), (40, 2400.0)]
+    assert (YAHOO.shortest_rest_s, YAHOO.concurrency, YAHOO.impersonates_browser) == (900.0, 2, True)
     assert dict(YAHOO.headers)["User-Agent"].startswith("Mozilla/5.0")
     groups = {symbol: YAHOO.group_of(parse_symbol(symbol)) for symbol in ("AAPL", "BTC-USD", "VOD.L", "EURUSD", "^VIX")}
     assert groups == {

@@ -12,7 +12,8 @@ import pytest
 from mdagent_mcp.domain.failures import Answered, Failure
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Quote
-from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply, Vendor, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply, Vendor
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RECORDINGS = Path(__file__).resolve().parents[2] / ".." / "shared" / "recordings"

@@ -16,6 +16,7 @@ from mdagent_mcp.config.display import effective_settings
 from mdagent_mcp.config.loading import Loaded
 from mdagent_mcp.config.settings import Settings
 from mdagent_mcp.domain.vendor import Vendor
+from mdagent_mcp.transport.browser import INSTALL, is_installed
 from mdagent_mcp.vendors.registry import VENDORS
 
 
@@ -81,4 +82,10 @@ def _readiness(vendor: Vendor, settings: Settings) -> str:
         place = f" ({vendor.key.signup_url})" if vendor.key.signup_url else ""
         return f"no key: set {vendor.key.environment[0]}{place}"
     where = f" at {', '.join(chosen.urls)}" if chosen.urls else ""
-    return f"ready{where}{'' if vendor.key is None else f', plan {chosen.plan}'}"
+    return f"ready{where}{'' if vendor.key is None else f', plan {chosen.plan}'}{_spoken(vendor)}"
+
+
+def _spoken(vendor: Vendor) -> str:
+    if not vendor.impersonates_browser:
+        return ""
+    return ", asked as a browser" if is_installed() else f"; it may turn programs away: {INSTALL}"

@@ -29,6 +29,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "explain": ("answering", "explain"),
         "config": ("configuration", "config"),
         "parse": ("recorded_exchange", "parse"),
+        "record": ("recording", "record"),
     }
 )
 """Command -> the module of this package and the function in it that runs it."""

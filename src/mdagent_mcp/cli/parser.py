@@ -144,3 +144,8 @@ def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parse.add_argument("--received-at", metavar="TIME", help="when, such as 2026-01-31T15:04:05Z (default: now)")
     parse.add_argument("--symbol", help="what it was about, where the URL does not say")
     parse.add_argument("--body", required=True, metavar="FILE", help="the reply's body; - for stdin")
+    record = add("record", "Fetch once, live, and write the exchange with the key removed, for a bug report")
+    record.add_argument("source", metavar="SOURCE", help="whom to ask, such as yahoo")
+    record.add_argument("symbol", metavar="SYMBOL")
+    record.add_argument("--history", action="store_true", help="a month of daily bars instead of the current price")
+    record.add_argument("--out", default=".", metavar="DIR", help="where the two files are written (default: here)")

@@ -31,7 +31,7 @@ _STDIN: Final = "-"
 def parse(arguments: argparse.Namespace) -> int:
     """Print what an exchange says; exit 1 when nothing usable."""
     reading = read_recorded(
-        _vendor(arguments.source),
+        vendor_named(arguments.source),
         arguments.url,
         _body(arguments.body),
         status=arguments.status,
@@ -56,7 +56,12 @@ def reading_json(reading: RecordedReading) -> dict[str, Any]:
     return shown
 
 
-def _vendor(source: str) -> Vendor:
+def vendor_named(source: str) -> Vendor:
+    """The vendor of a source id.
+
+    Raises:
+        CommandError: naming the nearest one.
+    """
     found = next((vendor for vendor in VENDORS if vendor.id == source.lower()), None)
     if found is None:
         known = [vendor.id for vendor in VENDORS]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -307,6 +307,11 @@ class Vendor:
             group are one voice.
         timeout_s: default time limit of one call.
         rest_after_throttle_s: how long it rests after refusing us, when it does not say.
+        shortest_rest_s: how long it rests then at least, whatever it says.
+        quota_day: the zone at whose midnight its daily quota is whole again; None where that is not known.
+        concurrency: calls it may have at once, over all questions.
+        impersonates_browser: whether it turns away programs by how they speak TLS, so that a transport which speaks
+            like a browser is used where one is installed (the extra named like the vendor).
         weight: static trust of routing, 0 to 1, before anything is learned.
         remaining_headers: response headers (lower case) that tell what is left of a quota, by the quota's name.
         retirement: set when the service no longer exists.
@@ -330,6 +335,10 @@ class Vendor:
     upstream_groups: Mapping[AssetClass, str] = field(default_factory=dict)
     timeout_s: float = 4.0
     rest_after_throttle_s: float = 60.0
+    shortest_rest_s: float = 0.0
+    quota_day: tzinfo | None = None
+    concurrency: int = 8
+    impersonates_browser: bool = False
     weight: float = 0.8
     remaining_headers: Mapping[str, str] = field(default_factory=dict)
     retirement: Retirement | None = None
@@ -359,53 +368,3 @@ class Vendor:
     def default_plan(self) -> Plan:
         """The plan of a key nothing is said about."""
         return next(iter(self.plans.values()))
-
-
-STATUS_KINDS: Final[Mapping[int, FailureKind]] = MappingProxyType(
-    {
-        400: FailureKind.BAD_REQUEST,
-        401: FailureKind.UNAUTHORIZED,
-        402: FailureKind.QUOTA_EXHAUSTED,
-        403: FailureKind.NOT_ENTITLED,
-        404: FailureKind.UNKNOWN_SYMBOL,
-        408: FailureKind.TIMEOUT,
-        414: FailureKind.BAD_REQUEST,
-        429: FailureKind.THROTTLED,
-        504: FailureKind.TIMEOUT,
-    }
-)
-"""What an HTTP status means when the vendor's own table says nothing."""
-
-
-def refuse_errors(vendor: Vendor, reply: Reply) -> None:
-    """Raise what the vendor's error table, or else the HTTP status, says about the reply; return when it is good.
-
-    Raises:
-        SourceError: with the wait the vendor asks for (`Retry-After` in seconds) where there is one.
-    """
-    for rule in vendor.errors:
-        if rule.matches(reply):
-            raise SourceError(rule.kind, _describe(reply), _retry_after(reply) or rule.retry_after_s)
-    if reply.status < 300:
-        return
-    kind = STATUS_KINDS.get(reply.status, FailureKind.SOURCE_ERROR)
-    rest = vendor.rest_after_throttle_s if kind is FailureKind.THROTTLED else None
-    raise SourceError(kind, _describe(reply), _retry_after(reply) or rest)
-
-
-def remaining_of(vendor: Vendor, reply: Reply) -> dict[str, int]:
-    """What a reply's headers say is left of the vendor's quotas, by the quotas' names."""
-    told = ((name, reply.headers.get(header, "").strip()) for name, header in vendor.remaining_headers.items())
-    return {name: int(text) for name, text in told if text.isascii() and text.isdigit() and len(text) < 10}
-
-
-def _describe(reply: Reply) -> str:
-    text = reply.body[:200].decode("utf-8", "replace").strip()
-    if text.startswith("<"):
-        return f"HTTP {reply.status} with a markup page"
-    return f"HTTP {reply.status}: {text}" if text else f"HTTP {reply.status} with an empty body"
-
-
-def _retry_after(reply: Reply) -> float | None:
-    text = reply.headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None

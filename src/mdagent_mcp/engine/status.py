@@ -13,6 +13,7 @@ from mdagent_mcp.domain.vendor import Key
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.resilience.circuit_breaker import Level
 from mdagent_mcp.transport.breaking import Trouble
+from mdagent_mcp.transport.browser import INSTALL
 from mdagent_mcp.transport.source import Source
 
 TROUBLES_TOLD: Final = 3
@@ -83,13 +84,15 @@ def _reason(source: Source, state: SourceState) -> str:
         SourceState.LIVE: "answers, or was not asked yet",
         SourceState.DEGRADED: "has become slow",
         SourceState.OPEN: "failed repeatedly and is being rested",
-        SourceState.THROTTLED: "asked us to slow down",
+        SourceState.THROTTLED: f"asked us to slow down{_as_browser(source)}",
         SourceState.EXHAUSTED: "its quota is spent",
         SourceState.NO_KEY: _missing_key(key) if key is not None else "",
         SourceState.DISABLED: "disabled in the settings",
         SourceState.RETIRED: source.vendor.retirement.reason if source.vendor.retirement is not None else "",
     }
     told = [_trouble_text(trouble) for trouble in source.breaker.troubles()[:TROUBLES_TOLD]]
+    if source.limiter.budget.trouble:
+        told.append(f"its budget is kept by this process alone: {source.limiter.budget.trouble}")
     if not told or state not in {SourceState.LIVE, SourceState.DEGRADED, SourceState.OPEN}:
         return reasons[state]
     return clean_text("; ".join(told))
@@ -101,6 +104,12 @@ def _trouble_text(trouble: Trouble) -> str:
     because = f" ({trouble.because})" if trouble.because else ""
     when = f"is rested for {trouble.retry_in_s:.0f} s more" if trouble.retry_in_s > 0 else "is being tried again"
     return f"{named} failed repeatedly{because} and {when}"
+
+
+def _as_browser(source: Source) -> str:
+    """What helps against a vendor that turns programs away."""
+    helps = source.vendor.impersonates_browser and not source.client.imitates_browser
+    return f"; it turns programs away: {INSTALL} makes us speak like a browser" if helps else ""
 
 
 def _missing_key(key: Key) -> str:

@@ -196,6 +196,16 @@ class Budget:
             return self._mirror, room
         return admit(self._mirror, self.quotas, self.now, for_all, margin_s=ARRIVAL_MARGIN_S)
 
+    async def charge(self, cost: int) -> None:
+        """Count what is spent whatever the quotas say."""
+
+        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
+            return charge(log, self.quotas, self.now, cost), Admission(allowed=True)
+
+        if await self._decide(decide) is None:
+            self._mirror, _ = decide(self._mirror)
+            self._unstored.append((self.now, cost))
+
     async def rest(self, seconds: float, because: FailureKind) -> None:
         """Spend nothing for so long, because the vendor said so."""
 

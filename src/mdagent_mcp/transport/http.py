@@ -1,8 +1,9 @@
-"""HTTP towards vendors: one small client per vendor over aiohttp's connection pool, keys placed here and nowhere else.
+"""HTTP towards vendors: one small client per vendor over aiohttp's connection pool, or a browser's imitation.
 
 The rule of this module: it knows how to send, not whether to. Everything that can go wrong comes out as a
-`SourceError`; no URL with a key in it is ever put into text. httpx and aiohttp are imported when the first client
-is opened, so that a server answers `initialize` before they load.
+`SourceError` without a cause, because causes quote URLs; a key goes into a request below the HTTP client (`keys`) and
+is removed from what comes back. httpx and aiohttp are imported when the first client is opened, so that a server
+answers `initialize` before they load.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import FailureKind, SourceError
-from mdagent_mcp.domain.vendor import API, Reply, Request, Vendor
+from mdagent_mcp.domain.vendor import API, Key, Reply, Request, Vendor
+from mdagent_mcp.transport import browser
+from mdagent_mcp.transport.redaction import Redactor
+from mdagent_mcp.transport.validation import Address, ValidatorCache
 
 if TYPE_CHECKING:
     import httpx
@@ -29,7 +33,6 @@ CONNECTIONS: Final = 8
 
 HostSet = Mapping[str, str]
 """Base URL by host name; `api` is always there."""
-_Parameter = tuple[str, str | int | float | bool | None]
 OpenTransport = Callable[[str], "httpx.AsyncBaseTransport"]
 """Makes the transport of one vendor's client; the seam where tests put their own web."""
 
@@ -59,7 +62,8 @@ class VendorClient:
         hosts: where it can be reached, best first; the one that last worked stays in use.
         key: the key, placed into each request as the vendor declares.
         clock: dates the replies.
-        open_transport: makes the transport; None for aiohttp.
+        open_transport: makes the transport; None for aiohttp, or for a browser's imitation where the vendor needs one
+            and it is installed.
     """
 
     vendor: Vendor
@@ -69,6 +73,22 @@ class VendorClient:
     open_transport: OpenTransport | None = None
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
     _current: int = 0
+    _kept: ValidatorCache = field(default_factory=ValidatorCache, repr=False)
+
+    def __post_init__(self) -> None:
+        self._redact = Redactor.of([self.key] if self.key is not None else [])
+
+    @property
+    def imitates_browser(self) -> bool:
+        """Whether its transport is a browser's imitation; there is nothing to imitate where no TLS is spoken."""
+        speaks_tls = any(base.startswith("https:") for hosts in self.hosts for base in hosts.values())
+        wanted = self.open_transport is None and self.vendor.impersonates_browser and speaks_tls
+        return wanted and browser.is_installed()
+
+    def url_of(self, request: Request) -> str:
+        """Where a request is sent at present, without the key."""
+        query = urlencode(request.query)
+        return _url(self.hosts[self._current], request) + (f"?{query}" if query else "")
 
     async def send(self, request: Request) -> Reply:
         """Send a request to the host in use, to the next one when it cannot be reached.
@@ -93,26 +113,32 @@ class VendorClient:
             await self._client.aclose()
             self._client = None
 
+    def forget(self, request: Request) -> None:
+        """Ask for the whole the next time, because what came could not be used."""
+        for hosts in self.hosts:
+            self._kept.forget(self._address(hosts, request))
+
+    def _address(self, hosts: HostSet, request: Request) -> Address:
+        return (hosts.get(request.host, hosts[API]), request, self.key)
+
     async def _send_to(self, hosts: HostSet, request: Request) -> Reply:
-        url = hosts.get(request.host, hosts[API]) + request.path
-        query: list[_Parameter] = list(request.query)
-        headers = dict(self.vendor.headers) | dict(request.headers)
-        spec = self.vendor.key
-        if spec is not None and self.key is not None:
-            if spec.place == "header":
-                headers[spec.name] = spec.prefix + self.key
-            else:
-                query.append((spec.name, self.key))
+        address = self._address(hosts, request)
+        kept = self._kept.find(address)
+        url, query = _url(hosts, request), list(request.query)
+        # A browser's imitation sends the browser's own headers, which belong to its fingerprint.
+        headers = {} if self.imitates_browser else dict(self.vendor.headers)
+        headers |= dict(request.headers) | ({} if kept is None else dict(kept.conditions))
         for _ in range(REDIRECT_LIMIT):
             reply = await self._exchange(url, query, headers)
             target = reply.headers.get("location") if reply.status in _REDIRECTS else None
             if target is None:
-                return reply
+                return self._kept.settle(address, kept, reply)
             url, query = self._redirected(url, target, hosts), []
         raise SourceError(FailureKind.SOURCE_ERROR, "redirected in a circle")
 
-    async def _exchange(self, url: str, query: list[_Parameter], headers: dict[str, str]) -> Reply:
-        import httpx  # noqa: PLC0415 - loaded with the first request, after `initialize`
+    async def _exchange(self, url: str, query: list[tuple[str, str]], headers: dict[str, str]) -> Reply:
+        import aiohttp  # noqa: PLC0415 - loaded with the first request, after `initialize`
+        import httpx  # noqa: PLC0415
 
         client = self._open()
         try:
@@ -124,48 +150,74 @@ class VendorClient:
                     body += chunk
                     if len(body) > BODY_LIMIT:
                         raise SourceError(FailureKind.MALFORMED_REPLY, f"the reply is larger than {BODY_LIMIT} bytes")
-                names = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status_code, names, bytes(body), self.clock.now())
+                names = {name.lower(): self._redact(value) for name, value in response.headers.items()}
+                return Reply(response.status_code, names, self._redact.in_body(bytes(body)), self.clock.now())
         except httpx.TimeoutException as error:
-            raise _timed_out(error) from error
-        except (httpx.TransportError, httpx.DecodingError, OSError) as error:
-            raise SourceError(FailureKind.NETWORK, _reason(error)) from error
+            kind, detail = _timed_out(error)
+        except (httpx.RequestError, aiohttp.ClientError, OSError) as error:
+            # aiohttp's own error of a reply that is not HTTP passes through the httpx API, with the whole URL in it.
+            kind, detail = FailureKind.NETWORK, _reason(error)
         except (httpx.InvalidURL, httpx.HTTPError, ValueError) as error:
-            raise SourceError(FailureKind.MALFORMED_REPLY, f"not HTTP: {type(error).__name__}") from error
+            kind, detail = FailureKind.MALFORMED_REPLY, f"not HTTP: {type(error).__name__}"
+        raise SourceError(kind, self._redact(detail))
 
     def _redirected(self, url: str, target: str, hosts: HostSet) -> str:
         """The target of a redirect, refused when it leaves the vendor's own hosts: the key would go along."""
         import httpx  # noqa: PLC0415
 
-        joined = str(httpx.URL(url).join(target))
-        known = {urlsplit(base).netloc for base in (*hosts.values(), *self.vendor.hosts.values())}
-        if urlsplit(joined).netloc not in known:
+        try:
+            joined = httpx.URL(url).join(target)
+            site = urlsplit(str(joined))[:2]
+        except (httpx.InvalidURL, ValueError):
+            site = None
+        if site is None:
+            raise SourceError(FailureKind.MALFORMED_REPLY, "redirected to what is no URL")
+        known = {urlsplit(base)[:2] for base in (*hosts.values(), *self.vendor.hosts.values())}
+        known |= {("https", netloc) for _, netloc in known}
+        if site not in known:
             raise SourceError(FailureKind.SOURCE_ERROR, "redirected to a host that is not this vendor's")
-        return joined
+        return str(_without_key(joined, self.vendor.key))
 
     def _open(self) -> httpx.AsyncClient:
         if self._client is None:
             import httpx  # noqa: PLC0415
 
+            from mdagent_mcp.transport.keys import KeyPlacing  # noqa: PLC0415 - with httpx
+
             loopback = all(_is_loopback(base) for hosts in self.hosts for base in hosts.values())
-            transport = (self.open_transport or _aiohttp_transport)(self.vendor.id)
+            transport = self._transport()
+            if self.vendor.key is not None and self.key is not None:
+                transport = KeyPlacing(transport, self.vendor.key, self.key)
             # A proxy from the environment must not stand between us and an address on this machine.
-            self._client = httpx.AsyncClient(transport=transport, timeout=None, trust_env=not loopback)  # noqa: S113 - the clock's limit stands around every call
+            self._client = httpx.AsyncClient(transport=transport, timeout=browser.LONGEST_S, trust_env=not loopback)
         return self._client
+
+    def _transport(self) -> httpx.AsyncBaseTransport:
+        if self.open_transport is not None:
+            return self.open_transport(self.vendor.id)
+        if self.imitates_browser:
+            return browser.browser_transport(CONNECTIONS, BODY_LIMIT)
+        return _aiohttp_transport()
 
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
-def preload() -> None:
-    """Import what the first request needs and read the certificates: a quarter of a second, meant for a thread."""
+def preload(*, imitating: bool = False) -> None:
+    """Import what the first request needs and read the certificates: a quarter of a second, meant for a thread.
+
+    Args:
+        imitating: whether a browser's imitation will be needed.
+    """
     import aiohttp  # noqa: F401, PLC0415
     import httpx_aiohttp  # noqa: F401, PLC0415
 
     _tls_context()
+    if imitating:
+        browser.preload()
 
 
-def _aiohttp_transport(_vendor: str) -> httpx.AsyncBaseTransport:
+def _aiohttp_transport() -> httpx.AsyncBaseTransport:
     import aiohttp  # noqa: PLC0415
     import httpx_aiohttp  # noqa: PLC0415
 
@@ -189,11 +241,11 @@ def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _timed_out(error: Exception) -> SourceError:
+def _timed_out(error: Exception) -> tuple[FailureKind, str]:
     # httpx-aiohttp reports every dropped connection as a connect timeout; only a real timeout has one as its cause.
     if isinstance(error.__cause__, TimeoutError):
-        return SourceError(FailureKind.TIMEOUT, "no answer in time")
-    return SourceError(FailureKind.NETWORK, _reason(error))
+        return FailureKind.TIMEOUT, "no answer in time"
+    return FailureKind.NETWORK, _reason(error)
 
 
 def _reason(error: Exception) -> str:
@@ -201,6 +253,16 @@ def _reason(error: Exception) -> str:
     cause = error.__cause__ or error
     words = getattr(cause, "strerror", None) or getattr(getattr(cause, "os_error", None), "strerror", None)
     return f"{type(cause).__name__}: {words}" if words else type(cause).__name__
+
+
+def _url(hosts: HostSet, request: Request) -> str:
+    return hosts.get(request.host, hosts[API]) + request.path
+
+
+def _without_key(url: httpx.URL, spec: Key | None) -> httpx.URL:
+    """The URL as a request names it: a redirect repeats the key, which is placed anew."""
+    in_query = spec is not None and spec.place == "query" and spec.name in url.params
+    return url.copy_remove_param(spec.name) if spec is not None and in_query else url
 
 
 def _is_loopback(base: str) -> bool:

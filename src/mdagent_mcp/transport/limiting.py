@@ -73,6 +73,10 @@ class Limiting:
         for name, remaining in left.items():
             await self.budget.correct(name, remaining)
 
+    async def charge(self) -> None:
+        """Count a request that a call brings along, which is sent whatever the quotas say."""
+        await self.budget.charge(1)
+
     def wait_s(self, cost: int = 1) -> float:
         """How long a call would have to wait now, seconds; those that wait already included."""
         wait = self._wait_behind(sum(w.cost for w in self._queue), cost)

@@ -8,20 +8,20 @@ strategy around it.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import anyio
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit, Fetched
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
-from mdagent_mcp.domain.instruments import Instrument, parse_symbol
+from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Quote
 from mdagent_mcp.domain.questions import Asked
+from mdagent_mcp.domain.refusals import refuse_errors, remaining_of, rest_s
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import (
     Endpoint,
@@ -33,15 +33,15 @@ from mdagent_mcp.domain.vendor import (
     Reply,
     Request,
     Vendor,
-    refuse_errors,
-    remaining_of,
 )
 from mdagent_mcp.resilience.backoff import BackoffOptions, BudgetOptions
+from mdagent_mcp.transport.asking import Asking, Manner, Remembered, about, each
 from mdagent_mcp.transport.breaking import Breaking
 from mdagent_mcp.transport.budgets import Budget, BudgetStore, PrivateStore, account_of
 from mdagent_mcp.transport.entitlement import Entitlements
 from mdagent_mcp.transport.http import VendorClient
 from mdagent_mcp.transport.limiting import Limiting
+from mdagent_mcp.transport.outcomes import QuoteOutcomes
 from mdagent_mcp.transport.peers import Peers
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Priority, Strategy, run_pipeline
 from mdagent_mcp.transport.redaction import Redactor
@@ -50,12 +50,6 @@ from mdagent_mcp.transport.tokens import TokenKeeper, is_refusal
 
 BATCH_FROM: Final = 3
 """Symbols from which a batch call is worth more than single ones, which carry more fields."""
-CONCURRENT_CALLS: Final = 8
-REMEMBERED_FORMS: Final = 4096
-MOST_PAGES: Final = 20
-"""Pages of one series that are followed; what lies beyond is missing bars to the consensus."""
-
-QuoteOutcomes = Mapping[str, Outcome[tuple[Quote, ...]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +106,9 @@ class Source:
             TimeLimiting(vendor.id, clock, options.timeout_s),
         )
         self._entitlements = Entitlements(options.excluded)
-        self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, client.send)
-        self._forms: dict[tuple[Endpoint, str], int] = {}
-        self._asked_last: dict[Endpoint, tuple[Offer[Any, Any], Any]] = {}
+        self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, self._send_for_token)
+        self._slots = anyio.CapacityLimiter(vendor.concurrency)
+        self._remembered = Remembered()
 
     @property
     def declared_delay_s(self) -> float:
@@ -189,7 +183,7 @@ class Source:
         self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
     ) -> Asked[QuoteOutcomes]:
         """Quotes of every instrument by canonical symbol, in batch calls where that is worth it."""
-        asking = _Asking(self, self._clock.monotonic() + budget_s, last_resort=last_resort)
+        asking = self._asking(budget_s, last_resort=last_resort)
         answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
         batch = self.vendor.quotes
         together = () if batch is None else tuple(i for i in instruments if self._serves_in_batch(batch, i))
@@ -201,7 +195,7 @@ class Source:
             size = self._batch_size(batch, together)
             chunks = (together[i : i + size] for i in range(0, len(together), size))
             work += (partial(asking.quote_batch, batch, chunk, answers) for chunk in chunks)
-        await _each(lambda task: task(), work)
+        await each(work, self._slots)
         return Asked(answers, asking.calls)
 
     def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]) -> int:
@@ -215,23 +209,28 @@ class Source:
         """A series."""
         if self.vendor.history is None:
             return Asked(Failure(self.vendor.id, FailureKind.UNSUPPORTED, "offers no history"), 0)
-        asking = _Asking(self, self._clock.monotonic() + budget_s)
-        outcome: Outcome[History] = await asking.first_known(self.vendor.history, query, query.instrument)
+        asking = self._asking(budget_s)
+        async with self._slots:
+            outcome: Outcome[History] = await asking.first_known(self.vendor.history, query, query.instrument)
         return Asked(outcome, asking.calls)
 
     def wants_probe(self) -> bool:
         """Whether something was rested long enough to be tried again."""
-        return self.is_enabled and bool(self._asked_last) and bool(self.breaker.to_probe())
+        return self.is_enabled and bool(self._remembered.asked) and bool(self.breaker.to_probe())
 
     async def probe(self) -> None:
-        """Find out whether what was rested is well again, by a call whose answer nobody waits for."""
+        """Find out whether what was rested is well again, by calls whose answers nobody waits for."""
         for cell in self.breaker.to_probe():
-            found = self._asked_last.get(cell.endpoint) if cell.endpoint else next(iter(self._asked_last.values()))
-            if found is None:
-                continue
-            offer, query = found
-            asking = _Asking(self, self._clock.monotonic() + self.options.timeout_s, priority=Priority.BACKGROUND)
-            await asking.probe(offer, _about(query, cell.symbol, self._clock.now()))
+            found = self._remembered.latest(cell.endpoint)
+            if found is not None:
+                offer, query = found
+                asking = self._asking(self.options.timeout_s, priority=Priority.BACKGROUND)
+                await asking.probe(offer, about(query, cell.symbol, self._clock.now()))
+
+    def _asking(self, budget_s: float, *, priority: Priority | None = None, last_resort: bool = False) -> Asking:
+        ends_at = self._clock.monotonic() + budget_s
+        how = Manner(ends_at, priority, last_resort)
+        return Asking(self.vendor, self._clock, self.call, self._remembered, how)
 
     async def aclose(self) -> None:
         """Close its connections."""
@@ -241,6 +240,8 @@ class Source:
         self, call: Call, request: Request, read: Callable[[Any], AnswerT], count: Callable[[], None]
     ) -> Outcome[AnswerT]:
         """One call through the pipeline: send, refuse errors, parse. A token is placed where one is needed."""
+        if self._clock.monotonic() >= call.ends_at:
+            return Failure(self.vendor.id, FailureKind.TIMEOUT, "no time was left to ask")
 
         async def exchange() -> Outcome[AnswerT]:
             count()
@@ -263,7 +264,7 @@ class Source:
         for _ in range(2):
             token = await self._tokens.token()
             if isinstance(token, Failure):
-                return token
+                return self._rested(token)
             outcome = await self._send(self._tokens.placed(request, token.value), read)
             if not isinstance(outcome, Failure) or not is_refusal(outcome):
                 return outcome
@@ -277,7 +278,17 @@ class Source:
             refuse_errors(self.vendor, reply)
             return Answered(read(reply))
         except SourceError as error:
-            return error.as_failure(self.vendor.id)
+            self.client.forget(request)
+            return self._rested(error.as_failure(self.vendor.id))
+
+    async def _send_for_token(self, request: Request) -> Reply:
+        await self.limiter.charge()
+        return await self.client.send(request)
+
+    def _rested(self, failure: Failure) -> Failure:
+        """The failure with the rest that it asks for."""
+        wait = rest_s(self.vendor, failure.kind, failure.retry_after_s, self._clock.now())
+        return replace(failure, retry_after_s=wait)
 
     def _clean(self, outcome: Outcome[AnswerT]) -> Outcome[AnswerT]:
         if not isinstance(outcome, Failure):
@@ -298,156 +309,3 @@ class Source:
         if kind is None:
             self.breaker.took(latency)
         self._emit(Fetched(self.vendor.id, call.endpoint, call.symbols, self._clock.now(), latency, kind, detail))
-
-    def asked(self, offer: Offer[Any, Any], query: Any) -> None:
-        """Remember what was asked last, for probes to ask again."""
-        self._asked_last[offer.endpoint] = (offer, query)
-
-    def form(self, endpoint: Endpoint, symbol: str) -> int:
-        """Which of the request forms worked for a symbol last time (asset classes differ by form at some vendors)."""
-        return self._forms.get((endpoint, symbol), 0)
-
-    def form_worked(self, endpoint: Endpoint, symbol: str, index: int) -> None:
-        """Remember the request form that worked."""
-        if index and len(self._forms) < REMEMBERED_FORMS:
-            self._forms[endpoint, symbol] = index
-
-
-class _Asking:
-    """One question to one source: counts its calls and knows when its answer is of no more use."""
-
-    def __init__(
-        self, source: Source, ends_at: float, *, priority: Priority | None = None, last_resort: bool = False
-    ) -> None:
-        self._source = source
-        self._ends_at = ends_at
-        self._priority = priority
-        self._last_resort = last_resort
-        self.calls = 0
-
-    async def probe(self, offer: Offer[Any, Any], query: Any) -> None:
-        """One call, no other form of it and no further pages."""
-        symbols = tuple(i.symbol for i in query.instruments) if isinstance(query, QuoteQuery) else ()
-        call = self._call(offer.endpoint, symbols or (query.instrument.symbol,))
-        request = offer.build(query)[0]
-        await self._source.call(call, request, lambda reply: offer.parse(query, reply), self._count)
-
-    def _call(self, endpoint: Endpoint, symbols: tuple[str, ...]) -> Call:
-        usual = Priority.HISTORY if endpoint is Endpoint.HISTORY else Priority.QUOTE
-        priority = usual if self._priority is None else self._priority
-        return Call(endpoint, symbols, self._ends_at, priority=priority, last_resort=self._last_resort)
-
-    async def quote_one(self, instrument: Instrument, answers: dict[str, Outcome[tuple[Quote, ...]]]) -> None:
-        query = QuoteQuery((instrument,), self._source._clock.now())  # noqa: SLF001 - one class in two parts
-        outcome = await self.first_known(self._source.vendor.quote, query, instrument)
-        answers[instrument.symbol] = _of_symbol(self._source.vendor.id, outcome, instrument.symbol)
-
-    async def quote_batch(
-        self,
-        offer: Offer[QuoteQuery, QuoteReading],
-        instruments: tuple[Instrument, ...],
-        answers: dict[str, Outcome[tuple[Quote, ...]]],
-    ) -> None:
-        outcome = await self._batch(offer, instruments)
-        for instrument in instruments:
-            answers[instrument.symbol] = _of_symbol(self._source.vendor.id, outcome, instrument.symbol)
-
-    async def _batch(
-        self, offer: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]
-    ) -> Outcome[QuoteReading]:
-        query = QuoteQuery(instruments, self._source._clock.now())  # noqa: SLF001
-        self._source.asked(offer, query)
-        call = self._call(offer.endpoint, tuple(i.symbol for i in instruments))
-        request = offer.build(query)[0]
-        return await self._source.call(call, request, lambda reply: offer.parse(query, reply), self._count)
-
-    async def first_known(self, offer: Offer[Any, AnswerT], query: Any, instrument: Instrument) -> Outcome[AnswerT]:
-        """Send the request forms in turn until one knows the symbol, beginning with the one that did last time."""
-        requests = offer.build(query)
-        self._source.asked(offer, query)
-        call = self._call(offer.endpoint, (instrument.symbol,))
-        first = min(self._source.form(offer.endpoint, instrument.symbol), len(requests) - 1)
-        order = [first, *(i for i in range(len(requests)) if i != first)]
-        outcome: Outcome[AnswerT] = Failure(self._source.vendor.id, FailureKind.UNSUPPORTED, "nothing to send")
-        for index in order:
-            outcome = await self._all_pages(offer, query, call, requests[index])
-            if not _is_unknown(outcome, instrument.symbol):
-                self._source.form_worked(offer.endpoint, instrument.symbol, index)
-                return outcome
-        return outcome
-
-    async def _all_pages(self, offer: Offer[Any, AnswerT], query: Any, call: Call, first: Request) -> Outcome[AnswerT]:
-        """The answer to a request and to those its replies lead on to; a page that fails fails the whole."""
-        answers: list[AnswerT] = []
-        request: Request | None = first
-        while request is not None and len(answers) < MOST_PAGES:
-            replies: list[Reply] = []
-
-            def read(reply: Reply, replies: list[Reply] = replies) -> AnswerT:
-                replies.append(reply)
-                return offer.parse(query, reply)
-
-            outcome = await self._source.call(call, request, read, self._count)
-            if isinstance(outcome, Failure):
-                # A page may hold nothing of what was asked, such as the trades after the last regular bar.
-                if answers and outcome.kind is FailureKind.NO_DATA:
-                    break
-                return outcome
-            answers.append(outcome.value)
-            request = offer.next_page(query, replies[-1]) if offer.next_page is not None else None
-        return Answered(_joined(answers))
-
-    def _count(self) -> None:
-        self.calls += 1
-
-
-def _about(query: Any, symbol: str, now: datetime) -> Any:
-    """The same question asked now, about one instrument where a symbol is given."""
-    if not isinstance(query, QuoteQuery):
-        return replace(query, now=now)
-    named = (parse_symbol(symbol),) if symbol else query.instruments
-    return QuoteQuery(named, now)
-
-
-def _joined(pages: list[AnswerT]) -> AnswerT:
-    """Pages of one series as one, oldest first; anything else has one page."""
-    first = pages[0]
-    histories = [page for page in pages if isinstance(page, History)]
-    if not isinstance(first, History) or len(histories) == 1:
-        return first
-    joined = replace(
-        first,
-        bars=tuple(sorted((bar for page in histories for bar in page.bars), key=lambda bar: bar.start)),
-        null_rows=tuple(row for page in histories for row in page.null_rows),
-        dividends=tuple(dict.fromkeys(d for page in histories for d in page.dividends)),
-        splits=tuple(dict.fromkeys(s for page in histories for s in page.splits)),
-        partial_last_bar=any(page.partial_last_bar for page in histories),
-        notes=tuple(dict.fromkeys(note for page in histories for note in page.notes)),
-    )
-    return cast("AnswerT", joined)
-
-
-def _is_unknown(outcome: Outcome[Any], symbol: str) -> bool:
-    found = outcome if isinstance(outcome, Failure) else outcome.value
-    if isinstance(found, Mapping):
-        found = found.get(symbol)
-    return isinstance(found, Failure) and found.kind is FailureKind.UNKNOWN_SYMBOL
-
-
-def _of_symbol(source: str, outcome: Outcome[QuoteReading], symbol: str) -> Outcome[tuple[Quote, ...]]:
-    if isinstance(outcome, Failure):
-        return outcome
-    return outcome.value.get(symbol) or Failure(source, FailureKind.NO_DATA, "not in the reply")
-
-
-async def _each(work: Callable[[Any], Awaitable[None]], items: Sequence[Any]) -> None:
-    """Do the work for every item, a few at a time."""
-    limiter = anyio.CapacityLimiter(CONCURRENT_CALLS)
-
-    async def limited(item: Any) -> None:
-        async with limiter:
-            await work(item)
-
-    async with anyio.create_task_group() as tasks:
-        for item in items:
-            tasks.start_soon(limited, item)

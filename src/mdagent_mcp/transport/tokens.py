@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
-from mdagent_mcp.domain.vendor import Reply, Request, SessionToken, Vendor, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import Reply, Request, SessionToken, Vendor
 
 Send = Callable[[Request], Awaitable[Reply]]
 

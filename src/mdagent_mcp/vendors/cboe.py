@@ -33,6 +33,7 @@ from mdagent_mcp.vendors.cboe_charts import read_history
 from mdagent_mcp.vendors.cboe_quotes import CANONICAL, DELAY_S, SOURCE, read_quote, spelling_of
 
 _BLOCKED_S: Final = 900.0
+_QUOTAS: Final = (Quota(120, 60.0, "minute"), Quota(3600, 3600.0, "hour"))
 _EARLIEST: Final = date(1970, 1, 1)
 _FOLDER: Final = "/api/global/delayed_quotes"
 _PATH: Final = re.compile(
@@ -126,9 +127,12 @@ CBOE: Final = Vendor(
         ErrorRule(FailureKind.UNKNOWN_SYMBOL, status=403, contains=b"<code>accessdenied</code>"),
         ErrorRule(FailureKind.THROTTLED, status=403, retry_after_s=_BLOCKED_S),
     ),
-    plans=MappingProxyType({"free": Plan(quotas=(Quota(4, 1.0, "second"),), declared_delay_s=DELAY_S)}),
+    # Small static files on a content network without a published limit, and no batch: a question about 50 symbols
+    # comes as one burst of 50, eight at once; over the hour it is one request a second.
+    plans=MappingProxyType({"free": Plan(quotas=_QUOTAS, declared_delay_s=DELAY_S)}),
     timeout_s=4.0,
     rest_after_throttle_s=_BLOCKED_S,
+    concurrency=8,
     weight=0.75,
 )
 """Cboe, as the engine knows it."""

@@ -244,6 +244,7 @@ NASDAQ: Final = Vendor(
         ErrorRule(FailureKind.THROTTLED, contains=b">access denied<", retry_after_s=_BLOCKED_S),
         ErrorRule(FailureKind.THROTTLED, status=403, retry_after_s=_BLOCKED_S),
     ),
+    # No limit is published: one request a second in bursts of five, which is 125 prices by watchlist.
     plans=MappingProxyType({"free": Plan(quotas=(Quota(5, 5.0, "5 seconds"),))}),
     headers=(
         # Without a browser's name the connection hangs until it times out.
@@ -256,6 +257,7 @@ NASDAQ: Final = Vendor(
     upstream_groups=MappingProxyType({AssetClass.US_EQUITY: "nasdaq_last_sale"}),
     timeout_s=4.0,
     rest_after_throttle_s=_BLOCKED_S,
+    concurrency=4,
     weight=0.85,
 )
 """Nasdaq, as the engine knows it."""

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 from mdagent_mcp.domain.failures import Failure, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Quote
-from mdagent_mcp.domain.vendor import RecordedUrl, Reply, Vendor, refuse_errors
+from mdagent_mcp.domain.refusals import refuse_errors
+from mdagent_mcp.domain.vendor import RecordedUrl, Reply, Vendor
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import SUFFIXES, AssetClass, Instrument
 from mdagent_mcp.domain.prices import MINOR_UNITS, major_unit
 from mdagent_mcp.domain.reading import Json, instant_of, malformed
-from mdagent_mcp.domain.vendor import STATUS_KINDS, ErrorRule, Reply
+from mdagent_mcp.domain.refusals import STATUS_KINDS
+from mdagent_mcp.domain.vendor import ErrorRule, Reply
 
 SOURCE: Final = "twelve_data"
 PAIRS: Final = frozenset({AssetClass.FOREX, AssetClass.CRYPTO})
@@ -42,7 +43,7 @@ MARKETS: Final[Mapping[str, str]] = MappingProxyType(
 """Market identifier codes by exchange suffix."""
 
 ERRORS: Final[tuple[ErrorRule, ...]] = (
-    # Refused calls cost no credits and the day ends at 00:00 UTC, so an hourly attempt finds the new day soon.
+    # The day ends at 00:00 UTC, which the declaration says; the wait is for who reads the reply alone.
     ErrorRule(FailureKind.QUOTA_EXHAUSTED, status=429, contains=b"for the day", retry_after_s=_HOUR_S),
     ErrorRule(FailureKind.THROTTLED, status=429, retry_after_s=_MINUTE_S),
     # These speak of one symbol or option, not of the endpoint: the wait keeps the endpoint in use for others.

@@ -248,9 +248,9 @@ _ERRORS: Final = (
 )
 
 _PLAN: Final = Plan(
-    # Half a request a second in bursts, one in ten seconds over the hour. Yahoo publishes no limit. One address was
-    # blocked after 40 requests in 40 minutes, others never: what a block needs is the rest, not a lower quota for all.
-    quotas=(Quota(5, 10.0, "10 seconds"), Quota(360, 3600.0, "hour")),
+    # Yahoo publishes no limit. Half a request a second in bursts of five; and one address was blocked after some 40
+    # requests in 40 minutes. A batch makes that last for 2,000 prices.
+    quotas=(Quota(5, 10.0, "10 seconds"), Quota(40, 2400.0, "40 minutes")),
 )
 
 YAHOO: Final = Vendor(
@@ -286,6 +286,9 @@ YAHOO: Final = Vendor(
     # Yahoo's free US prices are Nasdaq's last sale, its coins CoinMarketCap's: not voices of their own.
     upstream_groups=MappingProxyType({AssetClass.US_EQUITY: "nasdaq_last_sale", AssetClass.CRYPTO: "coinmarketcap"}),
     rest_after_throttle_s=REST_S,
+    shortest_rest_s=REST_S,
+    concurrency=2,
+    impersonates_browser=True,
     weight=0.8,
 )
 """Yahoo Finance."""
