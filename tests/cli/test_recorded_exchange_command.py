@@ -112,6 +112,17 @@ def test_a_refusal_of_the_vendor_is_a_failure(tmp_path: Path, capsys: pytest.Cap
     assert (shown["failure"]["code"], shown["failure"]["source"]) == ("throttled", "finnhub")
 
 
+def test_a_batch_without_any_price_is_a_failure_with_every_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 1, and the gravest reason stands for all."""
+    body = _file(tmp_path, {"quoteResponse": {"result": [{"symbol": "MSFT", "quoteType": "EQUITY"}], "error": None}})
+    url = "https://query2.finance.yahoo.com/v7/finance/quote?symbols=AAPL,MSFT"
+    code, shown = _run(capsys, "yahoo", "--url", url, "--body", body)
+    assert (code, shown["failure"]["code"]) == (1, "no_data")
+    assert [(f["symbol"], f["code"]) for f in shown["failures"]] == [("AAPL", "unknown_symbol"), ("MSFT", "no_data")]
+
+
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[1,2", b"null", b"<html></html>"])
 def test_a_body_of_rubbish_is_a_malformed_reply(
     body: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]

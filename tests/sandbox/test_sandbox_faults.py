@@ -18,6 +18,9 @@ QUOTES = {
     "finnhub": "/finnhub/api/v1/quote?symbol=AAPL&token=k",
     "twelve_data": "/twelve_data/quote?symbol=AAPL&apikey=k",
     "alpha_vantage": "/alpha_vantage/query?function=GLOBAL_QUOTE&symbol=AAPL&apikey=premium1200",
+    "tiingo": "/tiingo/iex/AAPL?token=k",
+    "polygon": "/polygon/v2/snapshot/locale/us/markets/stocks/tickers/AAPL?apiKey=advanced",
+    "iex_cloud": "/iex_cloud/stable/stock/AAPL/quote?token=k",
 }
 REFUSALS = {
     "yahoo": "Too Many Requests\r\n",
@@ -36,6 +39,12 @@ REFUSALS = {
         "https://www.alphavantage.co/premium/ to lift the free key rate limit (25 requests per day), raise the "
         'per-second burst limit, and instantly unlock all premium endpoints"\n}'
     ),
+    "tiingo": '{"detail":"Error: You have run over your hourly request allocation."}',
+    "polygon": (
+        '{"status":"ERROR","request_id":"00000000000000000000000000000000","error":"You\'ve exceeded the maximum '
+        'requests per minute, please wait or upgrade your subscription to continue. https://massive.com/pricing"}'
+    ),
+    "iex_cloud": "Too many requests",
 }
 REFUSED_WITH = {"alpha_vantage": 200}
 """The status of a refusal where it is not 429."""
@@ -46,6 +55,9 @@ UNKNOWN = {
     "finnhub": (200, '{"c":0,"d":null,"dp":null,"h":0,"l":0,"o":0,"pc":0,"t":0}'),
     "twelve_data": (400, "**symbol** not found: AAPL."),
     "alpha_vantage": (200, '"Global Quote": {}'),
+    "tiingo": (200, "[]"),
+    "polygon": (404, "Ticker not found."),
+    "iex_cloud": (404, "Unknown symbol"),
 }
 vendors = pytest.mark.parametrize("vendor", list(QUOTES))
 
@@ -56,7 +68,10 @@ def price_in(vendor: str, body: Any) -> float:
         return float(body["chart"]["result"][0]["meta"]["regularMarketPrice"])
     if vendor == "nasdaq":
         return float(body["data"]["primaryData"]["lastSalePrice"].replace("$", "").replace(",", ""))
+    if vendor == "polygon":
+        return float(body["ticker"]["lastTrade"]["p"])
     found = {"cboe": "close", "finnhub": "c", "twelve_data": "close", "alpha_vantage": "05. price"}
+    found |= {"tiingo": "tngoLast", "iex_cloud": "latestPrice"}
     return float(_find(body, found[vendor]))
 
 
@@ -200,6 +215,29 @@ async def test_unit_multiplies_every_price(vendor: str) -> None:
     assert wrong == pytest.approx(100 * right)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/polygon/v2/aggs/grouped/locale/us/market/stocks/2026-11-23?apiKey=advanced",
+        "/polygon/v2/snapshot/locale/us/markets/stocks/tickers?apiKey=advanced",
+        "/tiingo/iex?token=k",
+    ],
+)
+async def test_a_fault_of_one_symbol_hits_it_in_an_answer_about_the_whole_market(path: str) -> None:
+    """The others are as they were."""
+    async with sandbox_at(OPEN) as loopback:
+        right = await loopback.json(path)
+        loopback.sandbox.set_faults("all=missing,symbols=AAPL")
+        wrong = await loopback.json(path)
+
+    def named(body: Any) -> list[str]:
+        rows = body if isinstance(body, list) else body.get("results", body.get("tickers"))
+        return [row.get("T") or row["ticker"] for row in rows]
+
+    assert "AAPL" in named(right)
+    assert named(wrong) == [name for name in named(right) if name != "AAPL"]
+
+
 @vendors
 async def test_wrong_symbol_tells_about_another_company(vendor: str) -> None:
     """MSFT's price; named MSFT where the vendor names it, or AAPL when the fault lies."""
@@ -236,6 +274,9 @@ async def test_stale_that_lies_tells_the_past_as_if_it_were_now(vendor: str) -> 
         "finnhub": "t",
         "twelve_data": "last_quote_at",
         "alpha_vantage": "07. latest trading day",
+        "tiingo": "timestamp",
+        "polygon": "updated",
+        "iex_cloud": "latestUpdate",
     }
     async with sandbox_at(OPEN) as loopback:
         fresh = await loopback.json(QUOTES[vendor])

@@ -125,8 +125,8 @@ async def test_a_wrong_fault_is_refused_before_serving() -> None:
         with pytest.raises(InvalidFaultError):
             loopback.sandbox.set_faults("yahoo=nonsense")
         assert loopback.sandbox.faults.texts == ("yahoo=hang",)
-        with pytest.raises(ValueError, match="no vendor 'tiingo' in the sandbox"):
-            loopback.sandbox.url_for("tiingo")
+        with pytest.raises(ValueError, match="no vendor 'stooq' in the sandbox"):
+            loopback.sandbox.url_for("stooq")
 
 
 async def test_the_application_can_be_called_in_process() -> None:

@@ -207,3 +207,34 @@ def test_finnhubs_prints_are_its_own_by_half_a_tick() -> None:
             assert regular.low <= regular.close <= regular.high
     assert set(off) == {-0.005, 0.0, 0.005}
     assert 1 - off.count(0) / len(off) == pytest.approx(0.4, abs=0.055)  # three and a half standard errors
+
+
+async def reference_and_snapshot_prices(loopback: Loopback, symbol: str) -> dict[str, float]:
+    """Tiingo's, Polygon's and IEX Cloud's price of the regular session."""
+    stocks = "/polygon/v2/snapshot/locale/us/markets/stocks/tickers"
+    tiingo = await loopback.json(f"/tiingo/iex/{symbol}?token=power")
+    iex_cloud = await loopback.json(f"/iex_cloud/stable/stock/{symbol}/quote?token=k")
+    told = {"tiingo": tiingo[0]["tngoLast"], "iex_cloud": iex_cloud["latestPrice"]}
+    for plan in ("advanced", "starter"):
+        ticker = (await loopback.json(f"{stocks}/{symbol}?apiKey={plan}"))["ticker"]
+        told[plan] = ticker["day"]["c"] or ticker["prevDay"]["c"]
+    return told
+
+
+async def test_after_the_close_tiingo_polygon_and_iex_cloud_tell_the_official_close_too() -> None:
+    """To the cent, in the evening and at the weekend."""
+    for instant, day in ((POST, date(2026, 11, 24)), (CLOSED, date(2026, 11, 20))):
+        async with in_process_at(instant) as loopback:
+            for symbol in ("AAPL", "JPM", "F", "SIM123"):
+                told = await reference_and_snapshot_prices(loopback, symbol)
+                assert set(told.values()) == {official_close(loopback, day, symbol)}
+
+
+async def test_in_session_tiingo_polygon_and_iex_cloud_differ_no_more_than_delay_and_venue_allow() -> None:
+    """The live three within a few basis points; Polygon's delayed plans by fifteen minutes' worth."""
+    async with in_process_at(OPEN) as loopback:
+        for symbol in ("AAPL", "MSFT", "JPM"):
+            live = (await yahoo(loopback, symbol))["regularMarketPrice"]
+            told = await reference_and_snapshot_prices(loopback, symbol)
+            assert [told[name] for name in ("tiingo", "iex_cloud", "advanced")] == pytest.approx(3 * [live], rel=5e-4)
+            assert told["starter"] == pytest.approx(live, rel=0.02)

@@ -173,3 +173,137 @@ async def test_finnhub() -> None:
     assert shape(candles) == shapes(recorded("finnhub", "doc/swagger_sample_stock_candle.json"))
     assert refused.status_code == 403
     assert [refused.json()] == recorded("finnhub", "real_quoted/error_403_no_access.json")
+
+
+async def test_tiingo() -> None:
+    """The reference price without an agreement, days, minutes and crypto; its refusals word for word."""
+    base, crypto = "/tiingo", "tickers=btcusd&token=k"
+    async with in_process_at(OPEN) as loopback:
+        top = await loopback.json(f"{base}/iex/?tickers=AAPL&token=k")
+        days = await loopback.json(f"{base}/tiingo/daily/KO/prices?startDate=2026-11-09&endDate=2026-11-13&token=k")
+        newest = await loopback.json(f"{base}/tiingo/daily/KO/prices?token=k")
+        closes = await loopback.json(f"{base}/tiingo/daily/KO/prices?columns=open,high,low,close,volume&token=k")
+        minutes = await loopback.json(f"{base}/iex/KO/prices?resampleFreq=30Min&token=k")
+        prices = await loopback.json(f"{base}/tiingo/crypto/prices?resampleFreq=1day&{crypto}")
+        book = await loopback.json(f"{base}/tiingo/crypto/top?{crypto}")
+        meta = await loopback.json(f"{base}/tiingo/daily/KO?token=k")
+        unknown = await loopback.get(f"{base}/tiingo/daily/GONE/prices?token=k")
+        invalid = await loopback.get(f"{base}/iex/aapl?token=invalid")
+        loopback.sandbox.set_faults("tiingo=throttle")
+        throttled = await loopback.get(f"{base}/tiingo/daily/AAPL/prices?token=k")
+    assert shape(top) == shapes(recorded("tiingo", "excerpt_iex_unlicensed_2026.json"))
+    assert shape(days) == shape(newest) == shapes(recorded("tiingo", "daily_googl_2018.json"))
+    assert list(days[0]) == list(recorded("tiingo", "daily_googl_2018.json")[0][0])
+    assert shape(closes) == shapes(recorded("tiingo", "daily_googl_columns_2024.json"))
+    assert shape(minutes) == shapes(recorded("tiingo", "iex_intraday_*.json"))
+    exchanges = {key for key in shapes(recorded("tiingo", "crypto_*_2019.json")) if "exchangeData" in key}
+    assert shape(prices) == shapes(recorded("tiingo", "crypto_history_2019.json")) - exchanges
+    assert shape(book) == shapes(recorded("tiingo", "crypto_top_2019.json")) - exchanges
+    assert shape(meta) == shapes(recorded("tiingo", "meta_*.json"))
+    errors = {404: (unknown, "error_404_*"), 403: (invalid, "error_403_*"), 429: (throttled, "error_429_*")}
+    for status, (reply, pattern) in errors.items():
+        assert (reply.status_code, [reply.json()]) == (status, recorded("tiingo", pattern))
+
+
+async def test_polygons_bars() -> None:
+    """A range of shares, crypto and forex, the previous day, a day of the market and of one share."""
+    aggs = "/polygon/v2/aggs"
+    async with in_process_at(OPEN) as loopback:
+        ranges = [
+            await loopback.json(f"{aggs}/ticker/{ticker}/range/1/day/2026-11-09/2026-11-13?apiKey=starter")
+            for ticker in ("AAPL", "X:BTCUSD", "C:EURUSD")
+        ]
+        index = await loopback.json(f"{aggs}/ticker/I:NDX/range/1/day/2026-11-09/2026-11-13?apiKey=starter")
+        previous = await loopback.json(f"{aggs}/ticker/AAPL/prev?apiKey=starter")
+        grouped = await loopback.json(f"{aggs}/grouped/locale/us/market/stocks/2026-11-13?apiKey=starter")
+        summary = await loopback.json("/polygon/v1/open-close/AAPL/2026-11-13?apiKey=starter")
+    for told in ranges:
+        assert shape(told) == shapes(recorded("polygon", "real/2024_aggs_day_*.json"))
+    assert shape(index) - {".adjusted", ".resultsCount"} == shapes(
+        recorded("polygon", "doc/massive_indices_custom_bars_ohlc.json")
+    )
+    assert shape(previous) == shapes(recorded("polygon", "real/2022_prev_AAPL.json"))
+    assert shape(grouped) == shapes(recorded("polygon", "real/2020_grouped_daily_one_row.json"))
+    assert shape(summary) == shapes(recorded("polygon", "real/2021_open_close_AAPL.json"))
+
+
+async def test_polygons_snapshots() -> None:
+    """Both generations, the last trade and the last quote: nothing that is neither recorded nor documented."""
+    second, third = "/polygon/v2/snapshot/locale", "/polygon/v3/snapshot"
+    named = "AAPL,TSLAAPL"
+    async with in_process_at(OPEN) as loopback:
+        one = await loopback.json(f"{second}/us/markets/stocks/tickers/AAPL?apiKey=advanced")
+        many = await loopback.json(f"{second}/us/markets/stocks/tickers?tickers=AAPL&apiKey=advanced")
+        coin = await loopback.json(f"{second}/global/markets/crypto/tickers/X:BTCUSD?apiKey=advanced")
+        pair = await loopback.json(f"{second}/global/markets/forex/tickers/C:EURUSD?apiKey=advanced")
+        unified = await loopback.json(f"{third}?ticker.any_of={named}&apiKey=advanced")
+        indices = await loopback.json(f"{third}/indices?ticker.any_of=I:DJI,APx&apiKey=advanced")
+        trade = await loopback.json("/polygon/v2/last/trade/AAPL?apiKey=advanced")
+        quote = await loopback.json("/polygon/v2/last/nbbo/AAPL?apiKey=advanced")
+        market = await loopback.json("/polygon/v1/marketstatus/now?apiKey=advanced")
+    assert shape(one) == shapes(recorded("polygon", "doc/massive_stocks_single_ticker_snapshot.json"))
+    assert shape(many) == shapes(recorded("polygon", "doc/massive_stocks_full_market_snapshot.json"))
+    assert shape(coin) == shapes(recorded("polygon", "doc/massive_crypto_single_ticker_snapshot.json"))
+    assert shape(pair) - {".ticker.day.vw", ".ticker.min.vw"} == shapes(
+        recorded("polygon", "doc/massive_forex_single_ticker_snapshot.json")
+    ) - {".ticker.min.vw"}
+    documented = shapes(recorded("polygon", "doc/massive_stocks_unified_snapshot.json", "doc/massive_indices_*"))
+    assert (
+        shape(unified) - documented
+        == {
+            ".results[].session.price",
+            ".results[].session.regular_trading_change",
+            ".results[].session.regular_trading_change_percent",
+        }
+        - documented
+    )
+    assert shape(indices) == shapes(recorded("polygon", "doc/massive_indices_indices_snapshot.json"))
+    assert shape(trade) == shapes(recorded("polygon", "doc/massive_stocks_last_trade.json"))
+    assert shape(quote) == shapes(recorded("polygon", "doc/massive_stocks_last_quote.json"))
+    groups = {key for key in shape(market) if "indicesGroups" in key}
+    assert shape(market) - groups == shapes(recorded("polygon", "doc/massive_stocks_market_status.json"))
+
+
+async def test_polygons_refusals() -> None:
+    """Word for word, apart from the id of the request and the vendor's older name."""
+    stocks = "/polygon/v2/snapshot/locale/us/markets/stocks/tickers/AAPL"
+    async with in_process_at(OPEN) as loopback:
+        unknown_key = await loopback.get(f"{stocks}?apiKey=unknown")
+        not_entitled = await loopback.get(f"{stocks}?apiKey=basic")
+        loopback.sandbox.set_faults("polygon=throttle")
+        throttled = await loopback.get(f"{stocks}?apiKey=advanced")
+    errors = {401: (unknown_key, "*error_401*"), 403: (not_entitled, "*error_403*"), 429: (throttled, "*error_429*")}
+    for status, (reply, pattern) in errors.items():
+        told, real = reply.json(), recorded("polygon", f"real_quoted/{pattern}")[0]
+        assert (reply.status_code, shape(told)) == (status, shape(real))
+        assert told | {"request_id": ""} == {
+            name: value.replace("polygon.io", "massive.com") for name, value in real.items()
+        } | {"request_id": ""}
+
+
+async def test_iex_cloud() -> None:
+    """Days, minutes with and without the whole market's, rates, the last generation's quote, and errors as text."""
+    stock = "/iex_cloud/v1/stock"
+    async with in_process_at(OPEN) as loopback:
+        days = await loopback.json(f"{stock}/KO/chart?token=k")
+        day = await loopback.json(f"{stock}/KO/chart/date/20261113?chartByDay=true&token=k")
+        minutes = await loopback.json(f"{stock}/KO/chart/1d?token=k")
+        recorded_minutes = await loopback.json(f"{stock}/KO/chart/date/20261113?token=k")
+        dynamic = await loopback.json(f"{stock}/KO/chart/dynamic?token=k")
+        ohlc = await loopback.json(f"{stock}/KO/ohlc?token=k")
+        core = await loopback.json("/iex_cloud/v1/data/core/quote/ko?token=k")
+        unknown = await loopback.get(f"{stock}/INVALID/price?token=k")
+        wrong_date = await loopback.get(f"{stock}/KO/chart/date/2026-11-13?chartByDay=true&token=k")
+        wrong_key = await loopback.get(f"{stock}/KO/chart/1m?token=invalid")
+    assert shape(days) == shapes(recorded("iex_cloud", "real/chart_default_1m_MSFT.json"))
+    assert shape(day) == shapes(recorded("iex_cloud", "real/historical_date_chartByDay_MSFT.json")) - {"[].currency"}
+    assert shape(minutes) == shapes(recorded("iex_cloud", "real/chart_1d_minutes_MSFT.json"))
+    assert shape(recorded_minutes) == shapes(recorded("iex_cloud", "real/historical_date_20201110_minutes_MSFT.json"))
+    assert shape(dynamic) == shapes(recorded("iex_cloud", "real/chart_dynamic_MSFT.json"))
+    assert shape(ohlc) == shapes(recorded("iex_cloud", "real/ohlc_MSFT.json"))
+    assert shape(core) <= shapes(recorded("iex_cloud", "doc/apperate_core_quote_AAPL_array.json"))
+    errors = {"price_unknown_symbol_404": unknown, "historical_invalid_date_400": wrong_date}
+    for name, reply in (errors | {"historical_invalid_range_403": wrong_key}).items():
+        text = (RECORDINGS / "iex_cloud" / "real" / f"{name}.txt").read_text(encoding="utf-8")
+        assert (reply.text, str(reply.status_code)) == (text, name[-3:])
+        assert reply.headers["content-type"] == "text/html; charset=utf-8"

@@ -224,3 +224,20 @@ def test_volume_is_heaviest_at_the_open_and_the_close() -> None:
     volumes = [bar.volume or 0 for bar in MARKET.intraday_bars("MSFT", TUESDAY, 1800)]
     assert len(volumes) == 13
     assert min(volumes[0], volumes[-1]) > max(volumes[1:-1])
+
+
+@pytest.mark.parametrize(
+    ("symbol", "day", "ratio"), [("NVDA", date(2026, 3, 16), 4.0), ("PLUG", date(2026, 1, 12), 0.1)]
+)
+def test_bars_as_traded_are_each_on_the_basis_of_their_own_day(symbol: str, day: date, ratio: float) -> None:
+    """Before a split they are the adjusted ones times its ratio, from it on the same; the running day too."""
+    first = day - timedelta(days=7)
+    adjusted = MARKET.daily_bars(symbol, first, TUESDAY, until=OPEN)
+    traded = MARKET.daily_bars(symbol, first, TUESDAY, until=OPEN, as_traded=True)
+    assert [bar.day for bar in traded] == [bar.day for bar in adjusted]
+    factors = [ratio if bar.day < day else 1.0 for bar in adjusted]
+    assert [bar.close for bar in traded] == pytest.approx(
+        [bar.close * factor for bar, factor in zip(adjusted, factors, strict=True)]
+    )
+    assert traded[-1] == adjusted[-1]
+    assert traded[-1].day == TUESDAY

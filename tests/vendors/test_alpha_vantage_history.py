@@ -50,6 +50,15 @@ def table(*keys: str, name: str = "Time Series (Daily)", zone: str = "US/Eastern
     return {"Meta Data": {"2. Symbol": "ACME", "6. Time Zone": zone}, name: {key: dict(row) for key in keys}}
 
 
+NAMES = {
+    Interval.MIN_1: "Time Series (1min)",
+    Interval.MIN_5: "Time Series (5min)",
+    Interval.DAY_1: "Time Series (Daily)",
+    Interval.WEEK_1: "Weekly Time Series",
+    Interval.MONTH_1: "Monthly Time Series",
+}
+
+
 def starts(history: History) -> list[str]:
     """The starts of a series' bars."""
     return [f"{bar.start:%Y-%m-%dT%H:%M}" for bar in history.bars]
@@ -156,7 +165,22 @@ def test_a_bar_is_partial_until_its_period_is_over(
     interval: Interval, key: str, received_at: str, *, partial: bool
 ) -> None:
     """A week ends with its last session, a month with its own."""
-    assert read(table(key), query(interval), received_at).partial_last_bar is partial
+    body = table(key, name=NAMES[interval])
+    assert read(body, query(interval), received_at).partial_last_bar is partial
+
+
+@pytest.mark.parametrize("name", [*NAMES.values(), "Time Series FX (Daily)", "Time Series (Digital Currency Daily)"])
+@pytest.mark.parametrize("interval", NAMES)
+def test_a_series_of_other_bars_or_of_another_kind_is_refused(interval: Interval, name: str) -> None:
+    """The name of the table says what is in it."""
+    stamp = "2026-08-20 11:00:00" if interval.is_intraday else "2026-08-20"
+    body = table(stamp, name=name)
+    if name == NAMES[interval]:
+        assert read(body, query(interval)).interval is interval
+        return
+    with pytest.raises(SourceError) as raised:
+        read(body, query(interval))
+    assert raised.value.kind is FailureKind.MALFORMED_REPLY
 
 
 @pytest.mark.parametrize(("received_at", "partial"), [("2026-08-20T23:59:59", True), ("2026-08-21T00:00:00", False)])
@@ -203,7 +227,8 @@ def test_extended_hours_are_kept_when_asked() -> None:
 def test_new_york_is_five_hours_behind_in_winter() -> None:
     """Times have no zone of their own."""
     asked = replace(query(Interval.MIN_1, first="2026-01-20"), last=date(2026, 1, 20))
-    assert starts(read(table("2026-01-20 09:30:00"), asked)) == ["2026-01-20T14:30"]
+    body = table("2026-01-20 09:30:00", name=NAMES[Interval.MIN_1])
+    assert starts(read(body, asked)) == ["2026-01-20T14:30"]
 
 
 def test_days_beyond_the_range_are_left_out() -> None:
@@ -273,7 +298,7 @@ def test_a_reply_without_bars_is_a_failure_with_its_reason(
 def test_intraday_times_of_another_zone_are_refused() -> None:
     """They would move every bar."""
     with pytest.raises(SourceError) as raised:
-        read(table("2026-08-20 11:00:00", zone="UTC"), query(Interval.MIN_1))
+        read(table("2026-08-20 11:00:00", zone="UTC", name=NAMES[Interval.MIN_1]), query(Interval.MIN_1))
     assert raised.value.kind is FailureKind.MALFORMED_REPLY
 
 

@@ -1,7 +1,7 @@
 """Every recorded exchange of Alpha Vantage, read as the engine would read it.
 
-Expected values are read off the payloads by hand; a recording that is not in these tables fails the test. Most URLs
-were recorded without parameters; where it matters, the function is put back.
+Expected values are read off the payloads by hand; `test_recordings_coverage` fails for a recording that is in no
+table. Most URLs were recorded without parameters; where it matters, the function is put back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import pytest
 
 from mdagent_mcp.domain.failures import FailureKind
-from mdagent_mcp.domain.prices import Adjustment, Bar, Quote, Session
+from mdagent_mcp.domain.prices import Adjustment, Bar, Interval, Quote, Session
 from mdagent_mcp.vendors.alpha_vantage import ALPHA_VANTAGE
 from mdagent_mcp.vendors.recorded import RecordedReading, read_recorded
 from vendors.vendor_exchanges import at, recordings_of
@@ -19,6 +19,7 @@ from vendors.vendor_exchanges import at, recordings_of
 DURING = "2026-10-07T17:00:00"
 LISTING = "the reply names no currency; it is that of the listing"
 DAILY = "daily_adjusted_sample_2023.json"
+EXTENDED = "intraday_extended_head.csv"
 
 QUOTES: dict[str, Quote] = {
     "global_quote_ibm_demo_2026.json": Quote(
@@ -53,7 +54,6 @@ FAILURES: dict[str, tuple[FailureKind, float | None]] = {
     "error_invalid_call.json": (FailureKind.UNKNOWN_SYMBOL, None),
     "unknown_symbol_global_quote.json": (FailureKind.UNKNOWN_SYMBOL, None),
     "symbol_search_ba.json": (FailureKind.UNSUPPORTED, None),
-    "intraday_extended_head.csv": (FailureKind.UNSUPPORTED, None),
 }
 
 
@@ -88,11 +88,20 @@ def test_the_recorded_series_says_what_its_payload_says() -> None:
     assert (history.partial_last_bar, history.splits, history.dividends) == (False, (), ())
 
 
-def test_a_recorded_series_without_its_function_is_no_quote() -> None:
-    """A URL without parameters is taken for a quote's, and the reply is none."""
-    failure = read(DAILY).failure
-    assert failure is not None
-    assert (failure.kind, failure.detail) == (FailureKind.MALFORMED_REPLY, "the reply holds no Global Quote")
+def test_a_recorded_series_without_its_function_is_read_as_what_it_names() -> None:
+    """Symbol, bars and basis are those of the reply."""
+    parameters = "function=TIME_SERIES_DAILY_ADJUSTED&symbol=GPV.TRV&outputsize=full"
+    assert read(DAILY).history == read(DAILY, DURING, parameters).history
+
+
+def test_the_recorded_table_of_minutes_says_what_its_payload_says() -> None:
+    """Its times are the ends of the bars: the last one ends with the post-market."""
+    history = read(EXTENDED).history
+    assert history is not None
+    assert (history.symbol, history.interval, history.adjustment) == ("MSFT", Interval.MIN_1, Adjustment.ALL)
+    assert (len(history.bars), history.extended_hours, history.partial_last_bar) == (199, True, False)
+    assert history.bars[0] == Bar(at("2020-12-18T19:42:00"), 216.63, 216.76, 216.625, 216.69, 33894.0)
+    assert history.bars[-1] == Bar(at("2020-12-19T00:59:00"), 218.79, 218.79, 218.75, 218.75, 1102.0)
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -101,11 +110,3 @@ def test_a_recorded_refusal_has_its_public_code(name: str) -> None:
     failure = read(name).failure
     assert failure is not None
     assert (failure.source, failure.kind, failure.retry_after_s) == ("alpha_vantage", *FAILURES[name])
-
-
-def test_every_recording_is_in_a_table() -> None:
-    """A new recording has to be looked at."""
-    folder = recordings_of("alpha_vantage")
-    recorded = {entry["file"] for entry in json.loads((folder / "index.json").read_bytes())}
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"index.json"}
-    assert recorded == files == {*QUOTES, *FAILURES, DAILY}

@@ -228,12 +228,14 @@ def test_other_functions_are_nobodys(function: str) -> None:
 
 
 def test_a_recorded_url_names_its_instrument_or_needs_it_named() -> None:
-    """A URL shortened to its path is taken for a quote's."""
+    """A URL shortened to its path is about what it or its reply names."""
     recognise, named = ALPHA_VANTAGE.quote.recognise, parse_symbol("MSFT")
     assert recognise(recorded({"function": "GLOBAL_QUOTE"}, named)) == QuoteQuery((named,), NOW)
-    assert recognise(recorded({"symbol": "ACME"}, named)) == QuoteQuery((parse_symbol("ACME"),), NOW)
-    assert recognise(recorded({}, named, "/alpha_vantage/query")) == QuoteQuery((named,), NOW)
-    assert recognise(recorded({})) == QuoteQuery((), NOW)
+    shortened = ALPHA_VANTAGE.readable[0].recognise
+    assert shortened(recorded({"symbol": "ACME"}, named)) == QuoteQuery((parse_symbol("ACME"),), NOW)
+    assert shortened(recorded({}, named, "/alpha_vantage/query")) == QuoteQuery((named,), NOW)
+    assert shortened(recorded({})) == QuoteQuery((), NOW)
+    assert recognise(recorded({})) is shortened(recorded({"function": "GLOBAL_QUOTE"}, named)) is None
     for parameters in ({"function": "GLOBAL_QUOTE"}, {"function": "CURRENCY_EXCHANGE_RATE", "from_currency": "BTC"}):
         with pytest.raises(SourceError) as raised:
             recognise(recorded(parameters))

@@ -204,8 +204,11 @@ def test_a_reply_without_a_price_is_a_failure_with_its_reason(body: Any, status:
 
 
 def test_every_symbol_of_a_batch_has_its_quote_or_its_reason() -> None:
-    """What is missing is unknown; what was not asked is read as well."""
-    reading = read_batch(fixture("iex_cloud", "batch.json"), "ACME", "NIL", "GONE")
+    """What is missing is unknown, and what was not asked is passed over; a list that names none is about all."""
+    body = fixture("iex_cloud", "batch.json")
+    assert set(read_batch(body, "ACME")) == {"ACME"}
+    assert set(read_batch(body)) >= {"ACME", "BOLT.B"}
+    reading = read_batch(body, "ACME", "BOLT.B", "NIL", "GONE")
     assert failure_of(reading, "GONE") == Failure("iex_cloud", FailureKind.UNKNOWN_SYMBOL, "not in the reply")
     assert failure_of(reading, "NIL").kind is FailureKind.NO_DATA
     (acme,), (bolt,) = quotes_of(reading, "ACME"), quotes_of(reading, "BOLT.B")

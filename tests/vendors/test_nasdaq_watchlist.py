@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Quote, Session
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Request
 from mdagent_mcp.vendors.nasdaq import NASDAQ
+from mdagent_mcp.vendors.recorded import read_recorded
 from vendors.vendor_exchanges import at, failure_of, fixture, quotes_of, reply
 
 RECEIVED = "2026-08-20T15:26:30"
@@ -103,14 +105,21 @@ def test_one_bad_symbol_never_fails_the_others(symbol: str, failure: Failure) ->
     assert quotes_of(reading, "ACME")[0].price == 1048.75
 
 
-def test_rows_that_were_not_asked_are_read_too() -> None:
-    """The URL of a recorded exchange tells one of its symbols only."""
-    assert set(read(fixture("nasdaq", "watchlist.json"), "ACME")) == {
-        "ACME",
-        "BOLT.B",
-        "QUIET",
-        "BROKEN",
-        "COMP",
+def test_rows_that_were_not_asked_are_passed_over() -> None:
+    """Nobody is told a price of another symbol than the one asked."""
+    assert set(read(fixture("nasdaq", "watchlist.json"), "ACME")) == {"ACME"}
+
+
+def test_a_recorded_list_is_about_every_symbol_of_its_url() -> None:
+    """The parameter is repeated; a symbol asked under two classes is one."""
+    listed = "symbol=acme%7Cstocks&symbol=acme%7Cetf&symbol=bolt.b%7Cstocks&symbol=nosuch%7Cetf"
+    url = f"https://x.example/api/quote/watchlist?{listed}"
+    body = json.dumps(fixture("nasdaq", "watchlist.json")).encode()
+    reading = read_recorded(NASDAQ, url, body, status=200, received_at=at("2026-08-20T15:26:30"))
+    assert [quote.symbol for quote in reading.quotes] == ["ACME", "BOLT.B"]
+    assert reading.failures is not None
+    assert {symbol: failure.kind for symbol, failure in reading.failures.items()} == {
+        "NOSUCH": FailureKind.UNKNOWN_SYMBOL
     }
 
 

@@ -221,6 +221,13 @@ def test_the_basic_plan_gets_two_years_and_no_day_before_it_is_over() -> None:
     assert refusal(today) is None
     assert path_of(bars(), BASIC).endswith("/2026-08-17/2026-08-19")
     assert path_of(bars("BTC-USD"), BASIC).endswith("/2026-08-17/2026-08-19")
+    assert path_of(bars(interval=Interval.WEEK_1), BASIC).endswith("/2026-08-16/2026-08-19")
+    assert path_of(bars(interval=Interval.MONTH_1, last="2026-08-18"), BASIC).endswith("/2026-08-01/2026-08-19")
+    assert path_of(bars(interval=Interval.MONTH_1, first="2026-07-02", last="2026-07-03"), BASIC).endswith(
+        "/2026-07-01/2026-07-31"
+    )
+    assert refusal(bars(interval=Interval.MONTH_1, first="2024-08-20"), BASIC) == "the Basic plan reaches back 2 years"
+    assert refusal(bars(interval=Interval.MONTH_1, first="2024-09-20"), BASIC) is None
     leap = replace(bars(first="2026-02-28"), now=at("2028-02-29T15:00:00"))
     assert refusal(leap, BASIC) is None
 

@@ -231,12 +231,6 @@ def read(name: str) -> RecordedReading:
     )
 
 
-@absent
-def test_every_recording_has_its_expected_reading() -> None:
-    """A file that nobody has read fails here."""
-    assert set(INDEX) == {*QUOTES, *SERIES, *FAILURES, *TOKENS}
-
-
 def _row(quote: Quote) -> tuple[object, ...]:
     assert quote.event_time is not None
     figures = (quote.previous_close, quote.bid, quote.declared_delay_s)

@@ -43,17 +43,20 @@ def parse(arguments: argparse.Namespace) -> int:
 
 
 def reading_json(reading: RecordedReading) -> dict[str, Any]:
-    """A reading as JSON: `quotes` (with `failures` of a batch), `bars`, `token` or `failure`."""
+    """A reading as JSON: `quotes`, `bars`, `token` or `failure`; for a batch with the `failures` of its symbols."""
     if reading.failure is not None:
-        return {"failure": _failure(reading.failure)}
+        return {"failure": _failure(reading.failure), **_failures(reading)}
     if reading.token:
         return {"token": True}
     if reading.history is not None:
         return _history(reading.history)
-    shown: dict[str, Any] = {"quotes": [_quote(quote) for quote in reading.quotes]}
-    if reading.failures:
-        shown["failures"] = [{"symbol": symbol, **_failure(f)} for symbol, f in reading.failures.items()]
-    return shown
+    return {"quotes": [_quote(quote) for quote in reading.quotes], **_failures(reading)}
+
+
+def _failures(reading: RecordedReading) -> dict[str, Any]:
+    if not reading.failures:
+        return {}
+    return {"failures": [{"symbol": symbol, **_failure(f)} for symbol, f in reading.failures.items()]}
 
 
 def vendor_named(source: str) -> Vendor:

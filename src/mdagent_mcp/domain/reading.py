@@ -17,6 +17,8 @@ from mdagent_mcp.domain.failures import FailureKind, SourceError, clean_text
 
 _EARLIEST_EPOCH: Final = -2_208_988_800.0  # 1900-01-01
 _LATEST_EPOCH: Final = 4_102_444_800.0  # 2100-01-01
+_FIRST_PRICES: Final = datetime(1990, 1, 1, tzinfo=UTC)
+"""No price with a time of day, and no bar of minutes, is told of before."""
 _DISPLAY_NUMBER: Final = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[+-]?\.\d+")
 _ABSENT: Final = frozenset({"", "N/A", "NA", "--", "-", "UNCH", "null"})
 
@@ -118,6 +120,13 @@ def instant_of(epoch_s: float, path: str) -> datetime:
     return datetime.fromtimestamp(epoch_s, UTC)
 
 
+def price_time(instant: datetime, path: str) -> datetime:
+    """The instant of a quote or of an intraday bar, refusing one before 1990: that is an epoch in another unit."""
+    if instant < _FIRST_PRICES:
+        raise malformed(f"{path} is no time of a price: {instant:%Y-%m-%d}")
+    return instant
+
+
 def display_number(text: str, path: str) -> float | None:
     """A number as a web page shows it: `$1,234.50`, `+3.53%`, `44,902.09`; None for `N/A`, `UNCH`, `--` and empty.
 
@@ -137,6 +146,11 @@ def display_number(text: str, path: str) -> float | None:
 def positive(value: float | None) -> float | None:
     """The value when it is above zero, else None: for fields where vendors write 0 for "none"."""
     return value if value is not None and value > 0 else None
+
+
+def countable(value: float | None) -> float | None:
+    """The value when it is zero or more, else None: for volumes, of which none is negative."""
+    return value if value is not None and value >= 0 else None
 
 
 def _refuse_constant(name: str) -> float:

@@ -115,12 +115,14 @@ class RecordedUrl:
         query: first value of each parameter.
         instrument: what the person names where the URL does not.
         received_at: when the reply was received.
+        repeated: every value of each parameter, in order.
     """
 
     path: str
     query: Mapping[str, str]
     instrument: Instrument | None
     received_at: datetime
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def recorded_instrument(symbol: str, otherwise: Instrument | None) -> Instrument:

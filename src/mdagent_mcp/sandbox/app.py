@@ -27,14 +27,17 @@ from mdagent_mcp.sandbox.alpha_vantage import ALPHA_VANTAGE
 from mdagent_mcp.sandbox.cboe import CBOE
 from mdagent_mcp.sandbox.faults import Fault, FaultBoard, FaultKind, Faults, InvalidFaultError
 from mdagent_mcp.sandbox.finnhub import FINNHUB
+from mdagent_mcp.sandbox.iex_cloud import IEX_CLOUD
 from mdagent_mcp.sandbox.market import SimulatedMarket
 from mdagent_mcp.sandbox.nasdaq import NASDAQ
+from mdagent_mcp.sandbox.polygon import POLYGON
+from mdagent_mcp.sandbox.tiingo import TIINGO
 from mdagent_mcp.sandbox.twelve_data import TWELVE_DATA
 from mdagent_mcp.sandbox.venues import VENUES, VendorView
 from mdagent_mcp.sandbox.wire import Endpoint, Wire
 from mdagent_mcp.sandbox.yahoo import YAHOO
 
-WIRES: Final = (YAHOO, NASDAQ, CBOE, FINNHUB, TWELVE_DATA, ALPHA_VANTAGE)
+WIRES: Final = (YAHOO, NASDAQ, CBOE, FINNHUB, TWELVE_DATA, ALPHA_VANTAGE, TIINGO, POLYGON, IEX_CLOUD)
 """The vendors the sandbox speaks for."""
 HEADER: Final = "X-Simulated-Market"
 NOTICE: Final = "mdagent-mcp sandbox, prices are not real"

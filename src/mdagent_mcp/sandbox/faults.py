@@ -32,7 +32,17 @@ from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.instruments import InvalidSymbolError, parse_symbol
 from mdagent_mcp.sandbox.noise import Noise
 
-VENDORS: Final = ("yahoo", "nasdaq", "cboe", "finnhub", "twelve_data", "alpha_vantage")
+VENDORS: Final = (
+    "yahoo",
+    "nasdaq",
+    "cboe",
+    "finnhub",
+    "twelve_data",
+    "alpha_vantage",
+    "tiingo",
+    "polygon",
+    "iex_cloud",
+)
 """The vendors the sandbox imitates."""
 EVERY_VENDOR: Final = "all"
 

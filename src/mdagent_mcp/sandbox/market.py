@@ -169,7 +169,9 @@ class SimulatedMarket:
         at = path.print_time(path.length_s)
         return round_to_tick(self.security(symbol), path.price(at)), session.open + timedelta(seconds=at)
 
-    def daily_bars(self, symbol: str, first: date, last: date, *, until: datetime | None = None) -> tuple[Bar, ...]:
+    def daily_bars(
+        self, symbol: str, first: date, last: date, *, until: datetime | None = None, as_traded: bool = False
+    ) -> tuple[Bar, ...]:
         """The daily bars of the trading dates from `first` to `last`, oldest first, adjusted for splits.
 
         Args:
@@ -178,6 +180,7 @@ class SimulatedMarket:
             last: last date wanted, included.
             until: nothing later is told: a session still running then ends the series as far as it has gone. Splits
                 are those in effect at that instant; without it, those in effect at the end of `last`.
+            as_traded: each bar on the split basis of its own date instead.
         """
         security = self.security(symbol)
         basis = last if until is None else self._basis(security, until)
@@ -188,7 +191,7 @@ class SimulatedMarket:
         end = last if running is None else min(last, running.day)
         while day <= end:
             if is_session(day):
-                bars.append(self._daily_bar(security, day, basis))
+                bars.append(self._daily_bar(security, day, day if as_traded else basis))
             day += _DAY
         if bars and running is not None and until is not None and running.close > until and end == running.day:
             bars[-1] = _bar_so_far(self._regular_numbers(security, running, until))

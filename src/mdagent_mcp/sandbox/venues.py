@@ -48,6 +48,9 @@ VENUES: Final = {
         Venue("finnhub", 0.2, skew_s=0.8, own_print_ticks=0.5, own_print_chance=0.4),
         Venue("twelve_data", 0.7, {"LSE": 902.0}, skew_s=0.6),
         Venue("alpha_vantage", 1.5, {"CCC": 30.0, "CCY": 5.0}),
+        Venue("tiingo", 0.5, skew_s=0.5, own_print_ticks=1.0, own_print_chance=0.3),
+        Venue("polygon", 0.1, skew_s=0.3),
+        Venue("iex_cloud", 0.3, skew_s=0.5, own_print_ticks=1.0, own_print_chance=0.4),
     )
 }
 
@@ -73,6 +76,12 @@ class VendorView:
         """The same vendor, told exactly what was true at `instant`; faults still hold."""
         exact = Venue(self._venue.id, 0.0, skew_s=0.0)
         return VendorView(self._market, exact, instant, self._faults)
+
+    def later(self, seconds: float) -> VendorView:
+        """The same for a plan whose prices are so many seconds later."""
+        delayed = {exchange: delay + seconds for exchange, delay in self._venue.delay_by_exchange_s.items()}
+        venue = replace(self._venue, delay_s=self._venue.delay_s + seconds, delay_by_exchange_s=delayed)
+        return VendorView(self._market, venue, self.now, self._faults)
 
     def find(self, symbol: str) -> Security | None:
         """The security this vendor tells about when asked for `symbol`; None when it knows none."""
@@ -109,9 +118,10 @@ class VendorView:
         off_bp = 12 * self.noise.normal(self._venue.id, source, day, "last print")
         return round(price * (1 + off_bp * 1e-4) * self._factor(security), 2), when
 
-    def daily_bars(self, security: Security, first: date, last: date) -> tuple[Bar, ...]:
-        """Daily bars adjusted for splits, the running session as far as it is seen."""
-        bars = self._market.daily_bars(self._source(security), first, last, until=self.seen_at(security))
+    def daily_bars(self, security: Security, first: date, last: date, *, as_traded: bool = False) -> tuple[Bar, ...]:
+        """Daily bars adjusted for splits, or as traded; the running session as far as it is seen."""
+        until = self.seen_at(security)
+        bars = self._market.daily_bars(self._source(security), first, last, until=until, as_traded=as_traded)
         return self._scaled_bars(security, bars)
 
     def intraday_bars(self, security: Security, day: date, length_s: int, *, extended: bool = False) -> tuple[Bar, ...]:

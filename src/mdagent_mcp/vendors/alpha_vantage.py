@@ -6,9 +6,7 @@ reply has status 200; the order of the error table tells apart notices that quot
 
 from __future__ import annotations
 
-import calendar as month_lengths
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from types import MappingProxyType
@@ -16,7 +14,7 @@ from typing import Final
 
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
-from mdagent_mcp.domain.instruments import AssetClass, Instrument
+from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.domain.prices import Adjustment, Interval
 from mdagent_mcp.domain.vendor import (
     AnswerT,
@@ -30,22 +28,37 @@ from mdagent_mcp.domain.vendor import (
     QueryT,
     Quota,
     QuoteQuery,
-    RecordedUrl,
     Request,
     Vendor,
-    recorded_instrument,
 )
 from mdagent_mcp.vendors.alpha_vantage_bulk import BULK, FUNCTION
+from mdagent_mcp.vendors.alpha_vantage_functions import (
+    FUNCTIONS,
+    INTRADAY,
+    recognise_extended,
+    recognise_history,
+    recognise_other_series,
+    recognise_quote,
+    recognise_quote_table,
+    recognise_series_table,
+    recognise_unnamed,
+)
 from mdagent_mcp.vendors.alpha_vantage_quotes import read_quote
+from mdagent_mcp.vendors.alpha_vantage_readable import (
+    read_extended,
+    read_quote_table,
+    read_series_table,
+    read_unnamed,
+)
 from mdagent_mcp.vendors.alpha_vantage_reply import (
     LONDON,
     SOURCE,
-    canonical,
     is_pair,
     not_carried,
     spelt,
 )
 from mdagent_mcp.vendors.alpha_vantage_series import NEW_YORK, read_series
+from mdagent_mcp.vendors.read_only import read_only_history, read_only_quotes, refuse_sending
 
 _PATH: Final = "/query"
 _QUERY: Final = re.compile(r"(?:^|/)query$")
@@ -63,36 +76,6 @@ _QUOTA_WAIT_S: Final = 21_600.0
 # A premium notice is about one function or size, not about all series: with a wait the others stay askable.
 _PREMIUM_WAIT_S: Final = 86_400.0
 
-_INTRADAY: Final[Mapping[Interval, str]] = MappingProxyType(
-    {
-        Interval.MIN_1: "1min",
-        Interval.MIN_5: "5min",
-        Interval.MIN_15: "15min",
-        Interval.MIN_30: "30min",
-        Interval.HOUR_1: "60min",
-    }
-)
-_FUNCTIONS: Final[Mapping[tuple[Interval, Adjustment], str]] = MappingProxyType(
-    {
-        (Interval.DAY_1, Adjustment.NONE): "TIME_SERIES_DAILY",
-        (Interval.DAY_1, Adjustment.ALL): "TIME_SERIES_DAILY_ADJUSTED",
-        # Last of its function, so that a recorded URL of it is read on the basis that is everybody's default.
-        (Interval.DAY_1, Adjustment.SPLITS): "TIME_SERIES_DAILY_ADJUSTED",
-        (Interval.WEEK_1, Adjustment.NONE): "TIME_SERIES_WEEKLY",
-        (Interval.WEEK_1, Adjustment.ALL): "TIME_SERIES_WEEKLY_ADJUSTED",
-        (Interval.MONTH_1, Adjustment.NONE): "TIME_SERIES_MONTHLY",
-        (Interval.MONTH_1, Adjustment.ALL): "TIME_SERIES_MONTHLY_ADJUSTED",
-        **dict.fromkeys(((i, a) for i in _INTRADAY for a in (Adjustment.NONE, Adjustment.ALL)), "TIME_SERIES_INTRADAY"),
-    }
-)
-_LISTED: Final[Mapping[str, tuple[Interval, Adjustment]]] = MappingProxyType(
-    {function: key for key, function in _FUNCTIONS.items() if not key[0].is_intraday}
-)
-_PAIR_FUNCTIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
-    {"FX_DAILY": ("from_symbol", "to_symbol"), "DIGITAL_CURRENCY_DAILY": ("symbol", "market")}
-)
-"""Daily series of pairs, and the parameters that name them."""
-
 
 def _refuses_quote(query: QuoteQuery) -> str | None:
     return next((reason for i in query.instruments if (reason := not_carried(i)) is not None), None)
@@ -108,7 +91,7 @@ def _refuses_history(query: HistoryQuery) -> str | None:
         return None if query.interval is Interval.DAY_1 else f"Alpha Vantage's bars of {instrument.symbol} are daily"
     if instrument.asset_class is AssetClass.FOREIGN_EQUITY and instrument.suffix == LONDON:
         return "Alpha Vantage does not say whether a London series is in pence, pounds or dollars"
-    if (query.interval, query.adjustment) not in _FUNCTIONS:
+    if (query.interval, query.adjustment) not in FUNCTIONS:
         return f"Alpha Vantage has no {query.interval} bars on the basis '{query.adjustment}'"
     return _refuses_intraday(query) if query.interval.is_intraday else None
 
@@ -142,7 +125,7 @@ def _build_history(query: HistoryQuery) -> tuple[Request, ...]:
     if instrument.asset_class is AssetClass.FOREX:
         pair = (("from_symbol", instrument.root), ("to_symbol", instrument.suffix))
         return (Request(_PATH, (("function", "FX_DAILY"), *pair, _size(query))),)
-    function = _FUNCTIONS.get((query.interval, query.adjustment))
+    function = FUNCTIONS.get((query.interval, query.adjustment))
     if function is None:
         raise SourceError(FailureKind.UNSUPPORTED, f"no {query.interval} bars on the basis '{query.adjustment}'")
     parameters = (("function", function), ("symbol", spelt(instrument)))
@@ -165,85 +148,12 @@ def _size(query: HistoryQuery) -> tuple[str, str]:
 
 def _intraday_parameters(query: HistoryQuery) -> tuple[tuple[str, str], ...]:
     parameters = (
-        ("interval", _INTRADAY[query.interval]),
+        ("interval", INTRADAY[query.interval]),
         ("adjusted", "false" if query.adjustment is Adjustment.NONE else "true"),
         ("extended_hours", "true" if query.extended_hours else "false"),
         ("outputsize", "full"),
     )
     return parameters if _is_recent(query) else (*parameters, ("month", f"{query.first:%Y-%m}"))
-
-
-def _recognise_quote(recorded: RecordedUrl) -> QuoteQuery | None:
-    """A URL shortened to its path is taken for a quote's, the commonest call."""
-    if not _QUERY.search(recorded.path):
-        return None
-    function = recorded.query.get("function")
-    if function == "CURRENCY_EXCHANGE_RATE":
-        return QuoteQuery((_recorded_pair(recorded, ("from_currency", "to_currency")),), recorded.received_at)
-    if function == "GLOBAL_QUOTE":
-        return QuoteQuery((_recorded_share(recorded),), recorded.received_at)
-    if function is None:
-        named = "symbol" in recorded.query or recorded.instrument is not None
-        return QuoteQuery((_recorded_share(recorded),) if named else (), recorded.received_at)
-    return None
-
-
-def _recognise_history(recorded: RecordedUrl) -> HistoryQuery | None:
-    function = recorded.query.get("function", "")
-    if not _QUERY.search(recorded.path):
-        return None
-    if function in _PAIR_FUNCTIONS:
-        pair = _recorded_pair(recorded, _PAIR_FUNCTIONS[function])
-        return _recorded_series(recorded, pair, (Interval.DAY_1, Adjustment.NONE))
-    if function in _LISTED:
-        return _recorded_series(recorded, _recorded_share(recorded), _LISTED[function])
-    if function == "TIME_SERIES_INTRADAY":
-        code = recorded.query.get("interval", "")
-        interval = next((i for i, theirs in _INTRADAY.items() if theirs == code), None)
-        if interval is None:
-            raise SourceError(FailureKind.BAD_REQUEST, f"interval of the URL is none: {code!r}")
-        # Without the parameter their bars are adjusted for everything.
-        raw = recorded.query.get("adjusted") == "false"
-        basis = Adjustment.NONE if raw else Adjustment.ALL
-        return _recorded_series(recorded, _recorded_share(recorded), (interval, basis))
-    return None
-
-
-def _recorded_series(recorded: RecordedUrl, instrument: Instrument, kind: tuple[Interval, Adjustment]) -> HistoryQuery:
-    zone = calendar_named(instrument.calendar).zone
-    first, last = _EARLIEST, recorded.received_at.astimezone(zone).date()
-    month = recorded.query.get("month")
-    if month is not None:
-        first, last = _days_of(month)
-    return HistoryQuery(
-        instrument=instrument,
-        interval=kind[0],
-        first=first,
-        last=last,
-        adjustment=kind[1],
-        extended_hours=kind[0].is_intraday and recorded.query.get("extended_hours") != "false",
-        now=recorded.received_at,
-    )
-
-
-def _days_of(month: str) -> tuple[date, date]:
-    try:
-        first = date.fromisoformat(f"{month}-01")
-    except ValueError as error:
-        raise SourceError(FailureKind.BAD_REQUEST, "month of the URL is none") from error
-    return first, first.replace(day=month_lengths.monthrange(first.year, first.month)[1])
-
-
-def _recorded_share(recorded: RecordedUrl) -> Instrument:
-    return recorded_instrument(canonical(recorded.query.get("symbol", "")), recorded.instrument)
-
-
-def _recorded_pair(recorded: RecordedUrl, names: tuple[str, str]) -> Instrument:
-    base, quote = (recorded.query.get(name, "") for name in names)
-    instrument = recorded_instrument(f"{base}/{quote}" if base and quote else "", recorded.instrument)
-    if not is_pair(instrument):
-        raise SourceError(FailureKind.BAD_REQUEST, f"the URL names no currency pair: {base}/{quote}")
-    return instrument
 
 
 def _premium(per_minute: int) -> Plan:
@@ -269,9 +179,9 @@ def _entitled(offer: Offer[QueryT, AnswerT], name: str) -> Offer[QueryT, AnswerT
     return replace(offer, build=build)
 
 
-_CLEARED: Final = frozenset({"GLOBAL_QUOTE", FUNCTION, *_FUNCTIONS.values()})
-_QUOTE: Final = Offer(Endpoint.QUOTE, _refuses_quote, _build_quote, read_quote, _recognise_quote)
-_HISTORY: Final = Offer(Endpoint.HISTORY, _refuses_history, _build_history, read_series, _recognise_history)
+_CLEARED: Final = frozenset({"GLOBAL_QUOTE", FUNCTION, *FUNCTIONS.values()})
+_QUOTE: Final = Offer(Endpoint.QUOTE, _refuses_quote, _build_quote, read_quote, recognise_quote)
+_HISTORY: Final = Offer(Endpoint.HISTORY, _refuses_history, _build_history, read_series, recognise_history)
 _DELAYED: Final = "delayed"
 _REALTIME: Final = "realtime"
 
@@ -332,6 +242,13 @@ ALPHA_VANTAGE: Final = Vendor(
         "query",
         "apikey",
         signup_url="https://www.alphavantage.co/support/#api-key",
+    ),
+    readable=(
+        Offer(Endpoint.QUOTE, refuse_sending, lambda _query: (), read_unnamed, recognise_unnamed),
+        read_only_quotes(read_quote_table, recognise_quote_table),
+        read_only_history(read_series, recognise_other_series),
+        read_only_history(read_series_table, recognise_series_table),
+        read_only_history(read_extended, recognise_extended),
     ),
     timeout_s=5.0,
     rest_after_throttle_s=_MINUTE_S,

@@ -17,7 +17,7 @@ from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.reading import Json, malformed, positive
+from mdagent_mcp.domain.reading import Json, malformed, positive, price_time
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply, recorded_instrument
 from mdagent_mcp.vendors.alpha_vantage_reply import (
     SOURCE,
@@ -177,4 +177,4 @@ def _refreshed(block: Labelled) -> datetime:
     if zone.text().upper() != "UTC":
         raise malformed(f"{zone.path} is not UTC: {zone.text(40)!r}")
     cell = wanted(block, "last refreshed", _RATE)
-    return wall_time_of(cell.text(), cell.path).replace(tzinfo=UTC)
+    return price_time(wall_time_of(cell.text(), cell.path).replace(tzinfo=UTC), cell.path)

@@ -7,15 +7,18 @@ itself tells: `all` by adjusted over raw close, `splits` by the split coefficien
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
-from mdagent_mcp.domain.reading import Json, malformed
+from mdagent_mcp.domain.reading import Json, malformed, price_time
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 from mdagent_mcp.vendors.alpha_vantage_reply import (
     SOURCE,
@@ -35,10 +38,24 @@ NEW_YORK: Final = ZoneInfo("America/New_York")
 """The zone of intraday times, whatever the listing."""
 _ZONES: Final = frozenset({"US/Eastern", "America/New_York"})
 _DAY: Final = timedelta(days=1)
-_SERIES: Final = "Time Series"
-_META: Final = "Meta Data"
+SERIES: Final = "Time Series"
+"""Part of the name of every series."""
+META: Final = "Meta Data"
+"""The name of what is told about a series."""
 _UTC_NOTE: Final = "the source's days begin and end at 00:00 UTC"
 _VOLUME_NOTE: Final = "volumes are as traded, not adjusted for splits"
+_LENGTHS: Final[Mapping[Interval, str]] = MappingProxyType(
+    {
+        Interval.MIN_1: "1min",
+        Interval.MIN_5: "5min",
+        Interval.MIN_15: "15min",
+        Interval.MIN_30: "30min",
+        Interval.HOUR_1: "60min",
+        Interval.DAY_1: "Daily",
+        Interval.WEEK_1: "Weekly",
+        Interval.MONTH_1: "Monthly",
+    }
+)
 _PAIR_LABELS: Final = (("from symbol", "to symbol"), ("digital currency code", "market code"))
 
 _Row = tuple[datetime, Labelled]
@@ -144,14 +161,16 @@ def _notes(query: HistoryQuery) -> tuple[str, ...]:
 
 def _rows(root: Json, query: HistoryQuery) -> list[_Row]:
     """The rows, oldest first, each with the start of its bar."""
-    meta = labelled(root.get(_META))
+    meta = labelled(root.get(META))
     for labels in _PAIR_LABELS if is_pair(query.instrument) else (("symbol",),):
         require_named(query.instrument, meta, labels)
-    table = next((value for key, value in root.members() if _SERIES in key), None)
+    # A series of other bars, or of another kind of instrument, has another name.
+    wanted_name = table_name(query.instrument, query.interval)
+    table = next((value for key, value in root.members() if wanted_name in key), None)
     if table is None:
-        raise malformed(f"the reply holds no {_SERIES}")
+        raise malformed(f"the reply holds no {wanted_name}")
     if query.interval.is_intraday:
-        zone = wanted(meta, "time zone", _META)
+        zone = wanted(meta, "time zone", META)
         if zone.text() not in _ZONES:
             raise malformed(f"{zone.path} is not New York: {zone.text(40)!r}")
         starts = [(_instant(key, value.path), value) for key, value in table.members()]
@@ -161,8 +180,20 @@ def _rows(root: Json, query: HistoryQuery) -> list[_Row]:
     return [(start, labelled(value)) for start, value in starts]
 
 
+def table_name(instrument: Instrument, interval: Interval) -> str:
+    """What the name of a series contains, which differs by the kind of instrument and the length of the bars."""
+    length = _LENGTHS[interval]
+    if instrument.asset_class is AssetClass.FOREX:
+        return f"{SERIES} FX ({length})"
+    if instrument.asset_class is AssetClass.CRYPTO:
+        return f"{SERIES} (Digital Currency {length})"
+    if interval in {Interval.WEEK_1, Interval.MONTH_1}:
+        return length  # `Weekly Time Series`, `Weekly Adjusted Time Series`
+    return f"{SERIES} ({length})"
+
+
 def _instant(text: str, path: str) -> datetime:
-    return wall_time_of(text, path).replace(tzinfo=NEW_YORK).astimezone(UTC)
+    return price_time(wall_time_of(text, path).replace(tzinfo=NEW_YORK).astimezone(UTC), path)
 
 
 def _first_date(text: str, path: str, interval: Interval) -> datetime:

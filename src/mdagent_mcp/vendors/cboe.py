@@ -31,13 +31,15 @@ from mdagent_mcp.domain.vendor import (
 )
 from mdagent_mcp.vendors.cboe_charts import read_history
 from mdagent_mcp.vendors.cboe_quotes import CANONICAL, DELAY_S, SOURCE, read_quote, spelling_of
+from mdagent_mcp.vendors.cboe_readable import read_index_table, recognise_index_table
+from mdagent_mcp.vendors.read_only import read_only_history, read_only_quotes
 
 _BLOCKED_S: Final = 900.0
 _QUOTAS: Final = (Quota(120, 60.0, "minute"), Quota(3600, 3600.0, "hour"))
 _EARLIEST: Final = date(1970, 1, 1)
 _FOLDER: Final = "/api/global/delayed_quotes"
 _PATH: Final = re.compile(
-    r"/delayed_quotes/(?P<kind>quotes|charts/historical|charts/intraday)/(?P<symbol>[^/]+)\.json$"
+    r"/delayed_quotes/(?P<kind>quotes|options|charts/historical|charts/intraday)/(?P<symbol>[^/]+)\.json$"
 )
 _INTERVALS: Final = MappingProxyType({"charts/historical": Interval.DAY_1, "charts/intraday": Interval.MIN_1})
 
@@ -85,8 +87,17 @@ def _build_history(query: HistoryQuery) -> tuple[Request, ...]:
 
 
 def _recognise_quote(recorded: RecordedUrl) -> QuoteQuery | None:
+    return _quote_query(recorded, "quotes")
+
+
+def _recognise_options(recorded: RecordedUrl) -> QuoteQuery | None:
+    """The file of a symbol's options begins with the symbol's own quote."""
+    return _quote_query(recorded, "options")
+
+
+def _quote_query(recorded: RecordedUrl, kind: str) -> QuoteQuery | None:
     match = _PATH.search(recorded.path)
-    if match is None or match["kind"] in _INTERVALS:
+    if match is None or match["kind"] != kind:
         return None
     return QuoteQuery((_recorded_instrument(match["symbol"], recorded),), recorded.received_at)
 
@@ -122,6 +133,10 @@ CBOE: Final = Vendor(
     hosts=MappingProxyType({"api": "https://cdn-api.cboe.com", "second": "https://cdn.cboe.com"}),
     quote=Offer(Endpoint.QUOTE, _refuses_quote, _build_quote, read_quote, _recognise_quote),
     history=Offer(Endpoint.HISTORY, _refuses_history, _build_history, read_history, _recognise_history),
+    readable=(
+        read_only_quotes(read_quote, _recognise_options),
+        read_only_history(read_index_table, recognise_index_table),
+    ),
     errors=(
         # The store behind the network refuses a file that does not exist in these words.
         ErrorRule(FailureKind.UNKNOWN_SYMBOL, status=403, contains=b"<code>accessdenied</code>"),

@@ -13,7 +13,7 @@ from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History
-from mdagent_mcp.domain.reading import Json, positive
+from mdagent_mcp.domain.reading import Json, countable, positive, price_time
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 from mdagent_mcp.vendors.cboe_quotes import MINUTE, NEW_YORK, SOURCE, divisor_of, number, require_symbol, wall_time
 
@@ -64,7 +64,7 @@ def _days(root: Json, query: HistoryQuery) -> list[_Row]:
     for row in root.get("data").items():
         start = wall_time(row.get("date")).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
         if query.first <= start.date() <= query.last:
-            rows.append((start, _bar(row, start, number(row, "volume"), query.instrument)))
+            rows.append((start, _bar(row, start, countable(number(row, "volume")), query.instrument)))
     return rows
 
 
@@ -73,19 +73,20 @@ def _minutes(root: Json, query: HistoryQuery) -> list[_Row]:
     calendar = calendar_named(query.instrument.calendar)
     rows = []
     for row in root.get("data").items():
-        start = wall_time(row.get("datetime")).replace(tzinfo=NEW_YORK).astimezone(UTC) - MINUTE
+        stamp = row.get("datetime")
+        start = price_time(wall_time(stamp).replace(tzinfo=NEW_YORK).astimezone(UTC) - MINUTE, stamp.path)
         day = start.astimezone(NEW_YORK).date()
         if query.first <= day <= query.last and calendar.state_at(start) is MarketState.OPEN:
             volume = row.find("volume")
-            shares = None if volume is None else number(volume, "stock_volume")
+            shares = None if volume is None else countable(number(volume, "stock_volume"))
             rows.append((start, _bar(row.get("price"), start, shares, query.instrument)))
     return rows
 
 
 def _bar(prices: Json, start: datetime, volume: float | None, instrument: Instrument) -> Bar | None:
     divisor = divisor_of(instrument)
-    values = [positive(number(prices, name)) for name in ("open", "high", "low", "close")]
-    opened, high, low, close = (None if v is None else round(v / divisor, 6) for v in values)
+    values = [number(prices, name) for name in ("open", "high", "low", "close")]
+    opened, high, low, close = (None if v is None else positive(round(v / divisor, 6)) for v in values)
     if opened is None or high is None or low is None or close is None:
         return None
     return Bar(start, opened, high, low, close, None if instrument.asset_class is AssetClass.INDEX else volume)

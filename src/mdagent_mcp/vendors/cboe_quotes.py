@@ -21,7 +21,7 @@ from mdagent_mcp.domain.calendar import MarketState, TradingSession, calendar_na
 from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.reading import Json, display_number, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, display_number, malformed, positive
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
 
 SOURCE: Final = "cboe"
@@ -144,10 +144,10 @@ def _record(data: Json, instrument: Instrument) -> _Record:
 
     def price(key: str) -> float | None:
         value = positive(number(data, key))
-        return None if value is None else round(value / divisor, 6)
+        return None if value is None else positive(round(value / divisor, 6))
 
     change = number(data, "price_change")
-    volume = number(data, "volume")
+    volume = countable(number(data, "volume"))
     return _Record(
         current=price("current_price"),
         close=price("close"),
@@ -158,7 +158,7 @@ def _record(data: Json, instrument: Instrument) -> _Record:
         open=price("open"),
         high=price("high"),
         low=price("low"),
-        volume=None if instrument.asset_class is AssetClass.INDEX or volume is None or volume < 0 else volume,
+        volume=None if instrument.asset_class is AssetClass.INDEX else volume,
     )
 
 

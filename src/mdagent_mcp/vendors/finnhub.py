@@ -18,7 +18,7 @@ from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval, Quote, Session
-from mdagent_mcp.domain.reading import Json, instant_of, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, instant_of, malformed, positive, price_time
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -35,6 +35,7 @@ from mdagent_mcp.domain.vendor import (
     Vendor,
     recorded_instrument,
 )
+from mdagent_mcp.vendors.read_only import joined_pair, read_only_history
 
 _SOURCE: Final = "finnhub"
 _NEW_YORK: Final = ZoneInfo("America/New_York")
@@ -46,6 +47,10 @@ _EARLIEST: Final = date(1970, 1, 1)
 _CURRENCY_NOTE: Final = "the reply names no currency; it is that of the listing"
 _QUOTE_PATH: Final = re.compile(r"/quote$")
 _CANDLE_PATH: Final = re.compile(r"/stock/candle$")
+_PAIR_CANDLE_PATH: Final = re.compile(r"/(?:crypto|forex)/candle$")
+_PAIRS: Final = frozenset({AssetClass.CRYPTO, AssetClass.FOREX})
+_FOREX_DAY_SHIFT: Final = timedelta(hours=7)
+"""A forex day begins at 17:00 New York."""
 
 _RESOLUTIONS: Final[Mapping[Interval, str]] = MappingProxyType(
     {
@@ -168,7 +173,7 @@ def _quote(instrument: Instrument, root: Json, price: float, stamp: float, recei
 def _event_time(stamp: float) -> tuple[datetime | None, str | None]:
     if stamp == 0:
         return None, "the reply has no time"
-    instant = instant_of(stamp, "reply.t")
+    instant = price_time(instant_of(stamp, "reply.t"), "reply.t")
     midnight = time(0)
     if midnight in {instant.time(), instant.astimezone(_NEW_YORK).time()}:
         return None, f"the time is the date of a daily bar, {instant:%Y-%m-%d}, and no instant"
@@ -201,7 +206,7 @@ def _read_history(query: HistoryQuery, reply: Reply) -> History:
         raise SourceError(FailureKind.NO_DATA, "Finnhub has no bars in the range asked")
     if status != "ok":
         raise malformed(f"reply.s is {status!r}")
-    rows = [row for row in _rows(root, query.interval) if _is_wanted(row[0], query)]
+    rows = [row for row in _rows(root, query) if _is_wanted(row[0], query)]
     bars = tuple(bar for _, bar in rows if bar is not None)
     if not bars:
         raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
@@ -218,33 +223,34 @@ def _read_history(query: HistoryQuery, reply: Reply) -> History:
         null_rows=tuple(start for start, bar in rows if bar is None),
         partial_last_bar=_end_of(bars[-1], query.interval, calendar) > reply.received_at,
         extended_hours=query.extended_hours and query.interval.is_intraday,
-        notes=(_CURRENCY_NOTE,),
+        notes=() if query.instrument.asset_class in _PAIRS else (_CURRENCY_NOTE,),
     )
 
 
-def _rows(root: Json, interval: Interval) -> list[tuple[datetime, Bar | None]]:
+def _rows(root: Json, query: HistoryQuery) -> list[tuple[datetime, Bar | None]]:
     columns = [list(root.get(name).items()) for name in ("t", "o", "h", "l", "c")]
     volumes = root.find("v")
     columns.append([Json(None)] * len(columns[0]) if volumes is None else list(volumes.items()))
     if len({len(column) for column in columns}) != 1:
         raise malformed("the columns of the reply differ in length")
-    return [_row(cells, interval) for cells in zip(*columns, strict=True)]
+    return [_row(cells, query) for cells in zip(*columns, strict=True)]
 
 
-def _row(cells: tuple[Json, ...], interval: Interval) -> tuple[datetime, Bar | None]:
+def _row(cells: tuple[Json, ...], query: HistoryQuery) -> tuple[datetime, Bar | None]:
     start = cells[0].instant()
-    if not interval.is_intraday:
-        start = _trading_date(start)
+    forex = query.instrument.asset_class is AssetClass.FOREX
+    start = price_time(start, cells[0].path) if query.interval.is_intraday else _trading_date(start, forex=forex)
     opened, high, low, close, volume = (None if c.value is None else c.number() for c in cells[1:])
     opened, high, low, close = positive(opened), positive(high), positive(low), positive(close)
     if opened is None or high is None or low is None or close is None:
         return start, None
-    return start, Bar(start, opened, high, low, close, volume)
+    return start, Bar(start, opened, high, low, close, countable(volume))
 
 
-def _trading_date(stamp: datetime) -> datetime:
-    """Midnight UTC names the date itself; older replies were stamped at midnight in New York."""
-    day = stamp.date() if stamp.time() == time(0) else stamp.astimezone(_NEW_YORK).date()
+def _trading_date(stamp: datetime, *, forex: bool) -> datetime:
+    """Midnight UTC names the date itself; older replies were stamped at the day's beginning in New York."""
+    shift = _FOREX_DAY_SHIFT if forex else timedelta(0)
+    day = stamp.date() if stamp.time() == time(0) else (stamp.astimezone(_NEW_YORK) + shift).date()
     return datetime.combine(day, time(0), UTC)
 
 
@@ -284,13 +290,27 @@ def _recognise_quote(recorded: RecordedUrl) -> QuoteQuery | None:
 def _recognise_history(recorded: RecordedUrl) -> HistoryQuery | None:
     if not _CANDLE_PATH.search(recorded.path):
         return None
+    return _recorded_series(recorded, _recorded_instrument(recorded))
+
+
+def _recognise_pair_history(recorded: RecordedUrl) -> HistoryQuery | None:
+    if not _PAIR_CANDLE_PATH.search(recorded.path):
+        return None
+    name = recorded.query.get("symbol", "").rpartition(":")[2].replace("_", "/")
+    instrument = recorded_instrument(joined_pair(name), recorded.instrument)
+    if instrument.asset_class not in _PAIRS:
+        raise SourceError(FailureKind.BAD_REQUEST, f"the URL names no pair: {name!r}")
+    return _recorded_series(recorded, instrument)
+
+
+def _recorded_series(recorded: RecordedUrl, instrument: Instrument) -> HistoryQuery:
     resolution = recorded.query.get("resolution", _RESOLUTIONS[Interval.DAY_1])
     if resolution not in _INTERVALS:
         raise SourceError(FailureKind.UNSUPPORTED, f"no bars of resolution {resolution!r} are asked for")
     interval = _INTERVALS[resolution]
     zone: tzinfo = _NEW_YORK if interval.is_intraday else UTC
     return HistoryQuery(
-        instrument=_recorded_instrument(recorded),
+        instrument=instrument,
         interval=interval,
         first=_recorded_day(recorded, "from", zone, _EARLIEST),
         last=_recorded_day(recorded, "to", zone, recorded.received_at.date()),
@@ -322,6 +342,7 @@ FINNHUB: Final = Vendor(
     hosts=MappingProxyType({"api": "https://finnhub.io"}),
     quote=Offer(Endpoint.QUOTE, _refuses_quote, _build_quote, _read_quote, _recognise_quote),
     history=Offer(Endpoint.HISTORY, _refuses_history, _build_history, _read_history, _recognise_history),
+    readable=(read_only_history(_read_history, _recognise_pair_history),),
     errors=(
         ErrorRule(FailureKind.THROTTLED, status=429, retry_after_s=_LIMIT_WAIT_S),
         ErrorRule(FailureKind.THROTTLED, contains=b"api limit reached", retry_after_s=_LIMIT_WAIT_S),

@@ -18,7 +18,7 @@ from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
-from mdagent_mcp.domain.reading import Json, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, malformed, positive, price_time
 from mdagent_mcp.domain.status import Retirement
 from mdagent_mcp.domain.vendor import (
     Endpoint,
@@ -34,6 +34,20 @@ from mdagent_mcp.domain.vendor import (
     recorded_instrument,
 )
 from mdagent_mcp.vendors.iex_cloud_quotes import CURRENCY_NOTE, SOURCE, read_batch, read_quote
+from mdagent_mcp.vendors.iex_cloud_readable import (
+    read_crypto,
+    read_delayed,
+    read_ends,
+    read_price,
+    read_rates,
+    recognise_crypto,
+    recognise_delayed,
+    recognise_ends,
+    recognise_list,
+    recognise_price,
+    recognise_rates,
+)
+from mdagent_mcp.vendors.read_only import read_only_history, read_only_quotes
 
 _BATCH: Final = 100
 _NEW_YORK: Final = ZoneInfo("America/New_York")
@@ -46,6 +60,7 @@ _BATCHES: Final = re.compile(r"/stock/market/batch$")
 _DAY_CHART: Final = re.compile(r"/stock/(?P<symbol>[^/]+)/chart(?:/(?:max|5y|2y|1y|ytd|6m|3m|1m|5d|dynamic))?$")
 _MINUTE_CHART: Final = re.compile(r"/stock/(?P<symbol>[^/]+)/chart/1d$")
 _DATE_CHART: Final = re.compile(r"/stock/(?P<symbol>[^/]+)/chart/date/(?P<day>\d{8})$", re.ASCII)
+_PREVIOUS: Final = re.compile(r"/stock/(?P<symbol>[^/]+)/previous$")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MINUTE: Final = re.compile(r"\d\d:\d\d", re.ASCII)
 _ADJUSTED: Final = ("open", "high", "low", "close", "volume")
@@ -141,7 +156,11 @@ def _chart_rows(body: bytes, instrument: Instrument) -> list[Json]:
         error = root.find("error")
         if error is not None:
             raise SourceError(FailureKind.SOURCE_ERROR, error.text())
-        root = root.get("data")
+        named = root.optional_text("symbol")
+        if named is not None and named.upper() != instrument.symbol:
+            raise malformed(f"the reply is about another symbol than {instrument.symbol}")
+        # `/previous` sends a row by itself; `/chart/dynamic` wraps its rows.
+        root = Json([root.value]) if root.find("date") is not None else root.get("data")
     rows = list(root.items())
     if any((named := row.optional_text("symbol")) and named.upper() != instrument.symbol for row in rows):
         raise malformed(f"the rows are about another symbol than {instrument.symbol}")
@@ -162,7 +181,9 @@ def _start(row: Json, interval: Interval) -> datetime:
         raise malformed(f"{row.path} is not dated") from error
     if not _DAY.fullmatch(text) or not _MINUTE.fullmatch(minute) or start.year not in _YEARS:
         raise malformed(f"{row.path} is not dated")
-    return start.replace(tzinfo=_NEW_YORK if interval.is_intraday else UTC).astimezone(UTC)
+    if interval.is_intraday:
+        return price_time(start.replace(tzinfo=_NEW_YORK).astimezone(UTC), row.path)
+    return start.replace(tzinfo=UTC)
 
 
 def _bar(row: Json, start: datetime, names: tuple[str, ...]) -> Bar | None:
@@ -171,7 +192,7 @@ def _bar(row: Json, start: datetime, names: tuple[str, ...]) -> Bar | None:
     opened, high, low, close = (None if cell.value is None else positive(cell.number()) for cell in cells)
     if opened is None or high is None or low is None or close is None:
         return None
-    return Bar(start, opened, high, low, close, row.optional_number(names[4]))
+    return Bar(start, opened, high, low, close, countable(row.optional_number(names[4])))
 
 
 def _is_wanted(start: datetime, query: HistoryQuery, calendar: Calendar) -> bool:
@@ -219,8 +240,17 @@ def _recognise_batch(recorded: RecordedUrl) -> QuoteQuery | None:
 def _recognise_history(recorded: RecordedUrl) -> HistoryQuery | None:
     dated, minutes = _DATE_CHART.search(recorded.path), _MINUTE_CHART.search(recorded.path)
     match = dated or minutes or _DAY_CHART.search(recorded.path)
-    if match is None:
-        return None
+    return None if match is None else _chart_query(recorded, match, dated, minutes)
+
+
+def _recognise_previous(recorded: RecordedUrl) -> HistoryQuery | None:
+    match = _PREVIOUS.search(recorded.path)
+    return None if match is None else _chart_query(recorded, match, None, None)
+
+
+def _chart_query(
+    recorded: RecordedUrl, match: re.Match[str], dated: re.Match[str] | None, minutes: re.Match[str] | None
+) -> HistoryQuery:
     by_day = recorded.query.get("chartByDay", "").lower() == "true"
     intraday = minutes is not None or (dated is not None and not by_day)
     today = recorded.received_at.astimezone(_NEW_YORK).date()
@@ -259,6 +289,15 @@ IEX_CLOUD: Final = Vendor(
         ErrorRule(FailureKind.UNAUTHORIZED, status=403, contains=b"api key"),
     ),
     key=Key(("IEX_TOKEN",), "query", "token"),
+    readable=(
+        read_only_quotes(read_price, recognise_price),
+        read_only_quotes(read_ends, recognise_ends),
+        read_only_quotes(read_delayed, recognise_delayed),
+        read_only_quotes(read_batch, recognise_list),
+        read_only_quotes(read_crypto, recognise_crypto),
+        read_only_quotes(read_rates, recognise_rates),
+        read_only_history(_read_history, _recognise_previous),
+    ),
     upstream_groups=MappingProxyType({AssetClass.US_EQUITY: "iex"}),
     timeout_s=4.0,
     weight=0.7,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,7 @@ from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.reading import Json, instant_of, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, instant_of, malformed, positive, price_time
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
 
 SOURCE: Final = "iex_cloud"
@@ -44,26 +44,26 @@ def read_quote(query: QuoteQuery, reply: Reply) -> QuoteReading:
         SourceError: with the reply's own reason, NO_DATA without a price, MALFORMED_REPLY.
     """
     instrument = query.instruments[0]
-    rows = list(_rows(Json.parse(reply.body)))
+    rows = list(rows_of(Json.parse(reply.body)))
     if not rows:
         raise SourceError(FailureKind.NO_DATA, "the reply holds no quote")
     for row in rows:
         if row.get("symbol").text(40).upper() == instrument.symbol:
-            return {instrument.symbol: Answered(_quotes_of(row, instrument, reply.received_at))}
+            return {instrument.symbol: Answered(quotes_of(row, instrument, reply.received_at))}
     raise malformed(f"the reply is about another symbol than {instrument.symbol}")
 
 
 def read_batch(query: QuoteQuery, reply: Reply) -> QuoteReading:
-    """Read `/stock/market/batch` or an array of quotes: every asked symbol, and every other one too.
+    """Read `/stock/market/batch` or an array of quotes: every asked symbol, or every symbol when none is named.
 
-    The others matter offline, where a recorded URL may not name them all.
+    Lists, and some recorded URLs, name none.
 
     Raises:
         SourceError: with the reply's own reason, MALFORMED_REPLY.
     """
     root = Json.parse(reply.body)
     named = (
-        [(row.get("symbol").text(40), row) for row in _rows(root)]
+        [(row.get("symbol").text(40), row) for row in rows_of(root)]
         if isinstance(root.value, list)
         else [(symbol, entry.find("quote")) for symbol, entry in _entries(root)]
     )
@@ -72,13 +72,17 @@ def read_batch(query: QuoteQuery, reply: Reply) -> QuoteReading:
     }
     for symbol, row in named:
         instrument = _instrument(symbol)
-        if instrument is not None:
+        if instrument is not None and (instrument in query.instruments or not query.instruments):
             reading[instrument.symbol] = _outcome(row, instrument, reply.received_at)
     return reading
 
 
-def _rows(root: Json) -> Iterator[Json]:
-    """The quotes of a reply; an error stands alone, or at the end of an array."""
+def rows_of(root: Json) -> Iterator[Json]:
+    """The objects of a reply.
+
+    Raises:
+        SourceError: SOURCE_ERROR for an error, which stands alone or at the end of an array; MALFORMED_REPLY.
+    """
     elements = root.items() if isinstance(root.value, list) else iter((root,))
     for element in elements:
         error = None if element.value is None else element.find("error")
@@ -109,7 +113,7 @@ def _outcome(row: Json | None, instrument: Instrument, received_at: datetime) ->
         named = row.optional_text("symbol")
         if named is not None and named.upper() != instrument.symbol:
             raise malformed(f"the quote of {instrument.symbol} is about another symbol")
-        return Answered(_quotes_of(row, instrument, received_at))
+        return Answered(quotes_of(row, instrument, received_at))
     except SourceError as error:
         return error.as_failure(SOURCE)
 
@@ -124,8 +128,12 @@ class _Placed:
     note: str | None = None
 
 
-def _quotes_of(row: Json, instrument: Instrument, received_at: datetime) -> tuple[Quote, ...]:
-    """The latest price, and a later one of extended hours where the reply tells of one."""
+def quotes_of(row: Json, instrument: Instrument, received_at: datetime) -> tuple[Quote, ...]:
+    """The latest price, and a later one of extended hours where the reply tells of one.
+
+    Raises:
+        SourceError: NO_DATA without a price, MALFORMED_REPLY.
+    """
     price = positive(row.optional_number("latestPrice"))
     if price is None:
         raise SourceError(FailureKind.NO_DATA, "the reply has no price")
@@ -154,7 +162,7 @@ def _quotes_of(row: Json, instrument: Instrument, received_at: datetime) -> tupl
         low=positive(row.optional_number("low")) if told else None,
         # In extended hours this is the close of the same day.
         previous_close=positive(row.optional_number("previousClose")) if told and not after_hours else None,
-        volume=row.optional_number("latestVolume") if told else None,
+        volume=countable(row.optional_number("latestVolume")) if told else None,
         venue_only=source == _VENUE,
         notes=tuple(notes),
     )
@@ -163,7 +171,7 @@ def _quotes_of(row: Json, instrument: Instrument, received_at: datetime) -> tupl
 
 
 def _place(row: Json, source: str, calendar: Calendar, received_at: datetime) -> _Placed:
-    stamp = _milliseconds(row, "latestUpdate")
+    stamp = milliseconds(row, "latestUpdate")
     official = source in {_CLOSE, _PREVIOUS}
     if stamp is None:
         session = Session.CLOSED if official else _SESSIONS.get(calendar.state_at(received_at), Session.CLOSED)
@@ -190,13 +198,13 @@ def _session_of(calendar: Calendar, instant: datetime) -> Session:
 def _extended(row: Json, main: Quote, calendar: Calendar) -> Quote | None:
     """A price from before the open or after the close that is later than the latest official one."""
     price = positive(row.optional_number("extendedPrice"))
-    stamp = _milliseconds(row, "extendedPriceTime")
+    stamp = milliseconds(row, "extendedPriceTime")
     if price is None or stamp is None or main.event_time is None or stamp <= main.event_time:
         return None
     session = _session_of(calendar, stamp)
     if session not in {Session.PRE, Session.POST} or session is main.session:
         return None
-    own = stamp == _milliseconds(row, "iexLastUpdated")
+    own = stamp == milliseconds(row, "iexLastUpdated")
     return Quote(
         symbol=main.symbol,
         source=SOURCE,
@@ -211,6 +219,12 @@ def _extended(row: Json, main: Quote, calendar: Calendar) -> Quote | None:
     )
 
 
-def _milliseconds(row: Json, name: str) -> datetime | None:
+def milliseconds(row: Json, name: str) -> datetime | None:
+    """Epoch milliseconds as an instant; None when missing, null or 0.
+
+    Raises:
+        SourceError: MALFORMED_REPLY when it is no time of a price.
+    """
     stamp = positive(row.optional_number(name))
-    return None if stamp is None else instant_of(stamp / 1000.0, f"{row.path}.{name}").astimezone(UTC)
+    path = f"{row.path}.{name}"
+    return None if stamp is None else price_time(instant_of(stamp / 1000.0, path), path)

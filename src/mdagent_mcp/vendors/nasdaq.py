@@ -17,7 +17,7 @@ from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
-from mdagent_mcp.domain.reading import Json, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, malformed, positive
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -41,7 +41,8 @@ from mdagent_mcp.vendors.nasdaq_display import (
     shown,
     spelling_of,
 )
-from mdagent_mcp.vendors.nasdaq_quotes import read_information, read_watchlist
+from mdagent_mcp.vendors.nasdaq_quotes import read_chart, read_information, read_last_sales, read_watchlist
+from mdagent_mcp.vendors.read_only import read_only_quotes
 
 _SOURCE: Final = "nasdaq"
 _KEPT: Final = timedelta(days=3653)
@@ -51,8 +52,9 @@ _BLOCKED_S: Final = 900.0
 _BROWSER: Final = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 )
-_PAGE: Final = re.compile(r"/quote/(?P<symbol>[^/]+)/(?P<page>info|historical)$")
+_PAGE: Final = re.compile(r"/quote/(?P<symbol>[^/]+)/(?P<page>info|historical|chart)$")
 _WATCHLIST: Final = re.compile(r"/quote/watchlist$")
+_LAST_SALES: Final = re.compile(r"/quote/basic$")
 _EARLIEST: Final = date(1970, 1, 1)
 _CANONICAL_INDICES: Final[Mapping[str, str]] = MappingProxyType({theirs: ours for ours, theirs in INDICES.items()})
 
@@ -172,7 +174,7 @@ def _row_bar(row: Json, start: datetime) -> Bar | None:
     opened, high, low, close = prices
     if opened is None or high is None or low is None or close is None:
         return None
-    return Bar(start, opened, high, low, close, shown(row, "volume"))
+    return Bar(start, opened, high, low, close, countable(shown(row, "volume")))
 
 
 def _recognise_information(recorded: RecordedUrl) -> QuoteQuery | None:
@@ -181,10 +183,26 @@ def _recognise_information(recorded: RecordedUrl) -> QuoteQuery | None:
 
 
 def _recognise_watchlist(recorded: RecordedUrl) -> QuoteQuery | None:
-    if not _WATCHLIST.search(recorded.path):
+    return _list_query(recorded, _WATCHLIST)
+
+
+def _recognise_last_sales(recorded: RecordedUrl) -> QuoteQuery | None:
+    return _list_query(recorded, _LAST_SALES)
+
+
+def _recognise_chart(recorded: RecordedUrl) -> QuoteQuery | None:
+    instrument = _recorded_instrument(recorded, "chart")
+    return None if instrument is None else QuoteQuery((instrument,), recorded.received_at)
+
+
+def _list_query(recorded: RecordedUrl, path: re.Pattern[str]) -> QuoteQuery | None:
+    if not path.search(recorded.path):
         return None
-    name, _, asset_class = recorded.query.get("symbol", "").partition("|")
-    return QuoteQuery((_named(name, asset_class, recorded.instrument),), recorded.received_at)
+    asked = []
+    for listed in recorded.repeated.get("symbol", (recorded.query.get("symbol", ""),)):
+        name, _, asset_class = listed.partition("|")
+        asked.append(_named(name, asset_class, recorded.instrument))
+    return QuoteQuery(tuple(dict.fromkeys(asked)), recorded.received_at)
 
 
 def _recognise_series(recorded: RecordedUrl) -> HistoryQuery | None:
@@ -239,6 +257,10 @@ NASDAQ: Final = Vendor(
         Endpoint.QUOTES, _refuses_quotes, _build_watchlist, read_watchlist, _recognise_watchlist, max_batch=_BATCH
     ),
     history=Offer(Endpoint.HISTORY, _refuses_history, _build_series, _read_series, _recognise_series),
+    readable=(
+        read_only_quotes(read_chart, _recognise_chart),
+        read_only_quotes(read_last_sales, _recognise_last_sales),
+    ),
     errors=(
         # A blocked address or browser name is shown a page of the content network, at times with status 200.
         ErrorRule(FailureKind.THROTTLED, contains=b">access denied<", retry_after_s=_BLOCKED_S),

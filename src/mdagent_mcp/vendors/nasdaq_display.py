@@ -137,7 +137,7 @@ def read_stamp(text: str, path: str) -> Stamp | None:
     if words in _BLANK:
         return None
     dated, timed = _DATE.search(words), _TIME.search(words)
-    if dated is None or dated[1] not in _MONTHS or not 1970 <= int(dated[3]) <= 2100:
+    if dated is None or dated[1] not in _MONTHS or not 1990 <= int(dated[3]) <= 2100:
         raise malformed(f"{path} holds no date: {text!r}")
     try:
         day = date(int(dated[3]), _MONTHS[dated[1]], int(dated[2]))

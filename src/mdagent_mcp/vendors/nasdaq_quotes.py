@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from typing import Final
 
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
-from mdagent_mcp.domain.instruments import AssetClass, Instrument, InvalidSymbolError, parse_symbol
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Quote, Session
 from mdagent_mcp.domain.reading import Json, display_number, malformed, positive
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
@@ -28,6 +28,7 @@ from mdagent_mcp.vendors.nasdaq_display import (
     envelope_data,
     member,
     price_of,
+    read_stamp,
     require_symbol,
     spelling_of,
     stamp_of,
@@ -256,9 +257,7 @@ def _is_on(quote: Quote, day: date) -> bool:
 
 
 def read_watchlist(query: QuoteQuery, reply: Reply) -> QuoteReading:
-    """Read `/quote/watchlist`: every asked symbol, and every other row too.
-
-    The other rows matter offline: the URL of a recorded exchange is known with one of its symbols only.
+    """Read `/quote/watchlist`: every asked symbol, matched by name.
 
     Raises:
         SourceError: with the envelope's own reason, MALFORMED_REPLY.
@@ -269,14 +268,59 @@ def read_watchlist(query: QuoteQuery, reply: Reply) -> QuoteReading:
         if error.kind is not FailureKind.UNKNOWN_SYMBOL or len(query.instruments) < 2:
             raise
         raise SourceError(FailureKind.NO_DATA, "the whole list was refused because a symbol is not known") from error
+    return _read_list(query, () if data is None else tuple(data.items()), reply.received_at)
+
+
+def read_last_sales(query: QuoteQuery, reply: Reply) -> QuoteReading:
+    """Read `/quote/basic`, a list of last sales without times, as a watchlist is read.
+
+    Raises:
+        SourceError: with the envelope's own reason, MALFORMED_REPLY.
+    """
+    records = member(envelope_data(reply.body), "records")
+    rows = () if records is None else tuple(_as_row(record) for record in records.items())
+    return _read_list(query, rows, reply.received_at)
+
+
+def _as_row(record: Json) -> Json:
+    names = {"lastSale": "lastSalePrice", "change": "netChange", "volume": "volume"}
+    told = {ours: found.value for theirs, ours in names.items() if (found := record.find(theirs)) is not None}
+    return Json({"symbol": record.get("key").text(60).partition("|")[0], **told}, record.path)
+
+
+def read_chart(query: QuoteQuery, reply: Reply) -> QuoteReading:
+    """Read the last sale that stands above the day's chart, `/quote/{symbol}/chart`; its points are no bars.
+
+    Raises:
+        SourceError: with the envelope's own reason, NO_DATA without a price, MALFORMED_REPLY.
+    """
+    (instrument,) = query.instruments
+    data = envelope_data(reply.body)
+    price = price_of(data)
+    if data is None or price is None:
+        raise SourceError(FailureKind.NO_DATA, "the reply shows no price")
+    require_symbol(data, instrument)
+    found = data.find("timeAsOf")
+    stamp = None if found is None else read_stamp(found.text(), found.path)
+    placed = _place(stamp, instrument, None, reply.received_at)
+    notes: list[str] = []
+    previous = None
+    if placed.session in {Session.REGULAR, Session.CLOSED} and instrument.asset_class is not AssetClass.CRYPTO:
+        previous = _agreed(aside(notes, data, "previousClose"), _before(price[0], data), notes)
+    quote = _quote(instrument, price, placed, reply.received_at, _Day())
+    told = replace(quote, previous_close=previous, notes=quote.notes + tuple(notes))
+    return {instrument.symbol: Answered((told,))}
+
+
+def _read_list(query: QuoteQuery, rows: Iterable[Json], received_at: datetime) -> QuoteReading:
     reading: dict[str, Outcome[tuple[Quote, ...]]] = {}
-    for row in () if data is None else data.items():
+    for row in rows:
         instrument = _instrument_of_row(row, query)
         if instrument is None:
             continue
         # A symbol is asked under two asset classes; the row of the wrong one shows no price.
         if not isinstance(reading.get(instrument.symbol), Answered):
-            reading[instrument.symbol] = _read_row(row, instrument, reply.received_at)
+            reading[instrument.symbol] = _read_row(row, instrument, received_at)
     unknown = Failure(_SOURCE, FailureKind.UNKNOWN_SYMBOL, "not among the rows of the reply")
     return {i.symbol: unknown for i in query.instruments} | reading
 
@@ -287,10 +331,7 @@ def _instrument_of_row(row: Json, query: QuoteQuery) -> Instrument | None:
         spelling = spelling_of(instrument)
         if spelling is not None and spelling.names(name):
             return instrument
-    try:
-        return parse_symbol(name)
-    except InvalidSymbolError:
-        return None
+    return None
 
 
 def _read_row(row: Json, instrument: Instrument, received_at: datetime) -> Outcome[tuple[Quote, ...]]:

@@ -44,19 +44,12 @@ from mdagent_mcp.vendors.polygon_recorded import (
     recognise_unified,
 )
 from mdagent_mcp.vendors.polygon_replies import DELAY_S, ERRORS, SOURCE
+from mdagent_mcp.vendors.read_only import read_only_quotes
 
 _END_OF_DAY_S: Final = 86_400.0
 _CHEAP: Final = 0.001
 _POLITE: Final = Quota(100, 1.0, "second")
 """Paid plans are not limited; the vendor asks them to stay below this."""
-
-
-def _refuses_nothing(_query: object) -> str | None:
-    return None
-
-
-def _builds_nothing(_query: object) -> tuple[()]:
-    return ()
 
 
 _QUOTE: Final = Offer(Endpoint.QUOTE, refuses_quotes, build_quote, read_snapshot_or_unified, recognise_snapshot)
@@ -72,9 +65,9 @@ _FREE_BARS: Final[Offer[HistoryQuery, History]] = Offer(
     Endpoint.HISTORY, refuses_free_bars, build_free_bars, read_bars, recognise_bars, next_page=next_page
 )
 _READABLE: Final = (
-    Offer(Endpoint.QUOTE, _refuses_nothing, _builds_nothing, read_last_trade, recognise_last_trade),
-    Offer(Endpoint.QUOTE, _refuses_nothing, _builds_nothing, read_last_quote, recognise_last_quote),
-    Offer(Endpoint.QUOTE, _refuses_nothing, _builds_nothing, read_open_close, recognise_open_close),
+    read_only_quotes(read_last_trade, recognise_last_trade),
+    read_only_quotes(read_last_quote, recognise_last_quote),
+    read_only_quotes(read_open_close, recognise_open_close),
 )
 
 POLYGON: Final = Vendor(

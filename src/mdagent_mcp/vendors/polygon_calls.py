@@ -90,7 +90,7 @@ def refuses_free_bars(query: HistoryQuery) -> str | None:
     yesterday = _yesterday(query)
     if query.first > yesterday:
         return "the Basic plan has no bars of a day before that day is over"
-    if query.first < _years_before(yesterday + _DAY, _FREE_YEARS):
+    if first_day_of(query.interval, query.first) < _years_before(yesterday + _DAY, _FREE_YEARS):
         return f"the Basic plan reaches back {_FREE_YEARS} years"
     return refuses_bars(query) or _too_long(query, FREE_PAGES)
 
@@ -143,12 +143,16 @@ def build_grouped(query: QuoteQuery) -> tuple[Request, ...]:
 
 def build_bars(query: HistoryQuery) -> tuple[Request, ...]:
     """The first page of a series; days by date, shorter bars by the millisecond, so that no zone is guessed."""
+    return _build_bars(query, last_day_of(query.interval, query.last))
+
+
+def _build_bars(query: HistoryQuery, last: date) -> tuple[Request, ...]:
     size, span = SPANS[query.interval]
     if query.interval.is_intraday:
         first, after = asked_span(query)
         bounds = (_milliseconds(first), _milliseconds(after - _MILLISECOND))
     else:
-        bounds = (str(first_day_of(query.interval, query.first)), str(last_day_of(query.interval, query.last)))
+        bounds = (str(first_day_of(query.interval, query.first)), str(last))
     parameters = (
         ("adjusted", "false" if query.adjustment is Adjustment.NONE else "true"),
         ("sort", "asc"),
@@ -159,7 +163,9 @@ def build_bars(query: HistoryQuery) -> tuple[Request, ...]:
 
 def build_free_bars(query: HistoryQuery) -> tuple[Request, ...]:
     """The same up to yesterday: a free key that asks for today is refused altogether."""
-    return build_bars(replace(query, last=min(query.last, _yesterday(query))))
+    yesterday = _yesterday(query)
+    query = replace(query, last=min(query.last, yesterday))
+    return _build_bars(query, min(last_day_of(query.interval, query.last), yesterday))
 
 
 def _milliseconds(at: datetime) -> str:

@@ -153,8 +153,9 @@ def _round_the_clock(
     made = told.live or (None if told.close is None else Print(told.close, None))
     if made is None:
         return ()
-    running = calendar.state_at(made.at or received_at) is MarketState.OPEN
-    return (_quote(instrument, told, made, Session.REGULAR if running else Session.CLOSED, received_at),)
+    if calendar.state_at(made.at or received_at) is MarketState.OPEN:
+        return (_quote(instrument, told, made, Session.REGULAR, received_at),)
+    return (_quote(instrument, _unless_cleared(told), made, Session.CLOSED, received_at),)
 
 
 def _index(instrument: Instrument, told: Snapshot, calendar: Calendar, received_at: datetime) -> tuple[Quote, ...]:
@@ -179,7 +180,12 @@ def _index(instrument: Instrument, told: Snapshot, calendar: Calendar, received_
         return (_quote(instrument, early, made, Session.PRE, received_at),)
     over = calendar.latest_completed(made.at)
     at_close = made if over is None else Print(made.price, over.close)
-    return (_quote(instrument, told, at_close, Session.CLOSED, received_at),)
+    return (_quote(instrument, _unless_cleared(told), at_close, Session.CLOSED, received_at),)
+
+
+def _unless_cleared(told: Snapshot) -> Snapshot:
+    """Without the previous close where the day was cleared since: it is then the very close that is quoted."""
+    return told if told.close is not None else replace(told, previous_close=None)
 
 
 def _share(instrument: Instrument, told: Snapshot, calendar: Calendar, received_at: datetime) -> tuple[Quote, ...]:

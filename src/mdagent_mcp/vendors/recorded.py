@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit
 
-from mdagent_mcp.domain.failures import Failure, FailureKind, SourceError
+from mdagent_mcp.domain.failures import Failure, FailureKind, SourceError, gravest
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Quote
 from mdagent_mcp.domain.refusals import refuse_errors
@@ -16,13 +16,13 @@ from mdagent_mcp.domain.vendor import RecordedUrl, Reply, Vendor
 
 @dataclass(frozen=True, slots=True)
 class RecordedReading:
-    """What one exchange says; exactly one of the fields is filled, `quotes` beside `failures` for a batch.
+    """What one exchange says; exactly one of the fields is filled, and for a batch `failures` beside it.
 
     Attributes:
         quotes: every quote in the reply.
-        failures: symbols of a batch that have none.
+        failures: symbols of a batch that have no quote.
         history: the series, for a history call.
-        failure: why nothing could be read.
+        failure: why nothing could be read; the gravest reason where every symbol of a batch has one.
         token: whether it carries a usable session token.
     """
 
@@ -55,7 +55,9 @@ def read_recorded(
         instrument: what it was about, where the URL does not say.
     """
     split = urlsplit(url)
-    recorded = RecordedUrl(split.path, _first_values(split.query), instrument, received_at)
+    values = _values(split.query)
+    first = {name: told[0] for name, told in values.items()}
+    recorded = RecordedUrl(split.path, first, instrument, received_at, values)
     reply = Reply(status, {k.lower(): v for k, v in (headers or {}).items()}, body, received_at)
     try:
         return _read(vendor, recorded, reply)
@@ -63,11 +65,11 @@ def read_recorded(
         return RecordedReading(failure=error.as_failure(vendor.id))
 
 
-def _first_values(query: str) -> dict[str, str]:
-    first: dict[str, str] = {}
+def _values(query: str) -> dict[str, tuple[str, ...]]:
+    values: dict[str, tuple[str, ...]] = {}
     for name, value in parse_qsl(query):
-        first.setdefault(name, value)
-    return first
+        values[name] = (*values.get(name, ()), value)
+    return values
 
 
 def _read(vendor: Vendor, recorded: RecordedUrl, reply: Reply) -> RecordedReading:
@@ -91,6 +93,9 @@ def _read(vendor: Vendor, recorded: RecordedUrl, reply: Reply) -> RecordedReadin
 def _quotes(answer: Mapping[str, object]) -> RecordedReading:
     failures = {symbol: outcome for symbol, outcome in answer.items() if isinstance(outcome, Failure)}
     quotes = tuple(quote for outcome in answer.values() if not isinstance(outcome, Failure) for quote in outcome.value)  # type: ignore[attr-defined]
-    if not quotes and len(failures) == 1:
-        return RecordedReading(failure=next(iter(failures.values())))
+    if not quotes:
+        failure = gravest(tuple(failures.values()))
+        if failure is None:
+            raise SourceError(FailureKind.NO_DATA, "the reply holds no quotes")
+        return RecordedReading(failure=failure, failures=failures if len(failures) > 1 else None)
     return RecordedReading(quotes=quotes, failures=failures)

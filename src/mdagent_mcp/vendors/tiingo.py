@@ -17,7 +17,7 @@ from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Interval, Quote, Session
-from mdagent_mcp.domain.reading import Json, positive
+from mdagent_mcp.domain.reading import Json, countable, positive
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -34,6 +34,7 @@ from mdagent_mcp.domain.vendor import (
     Vendor,
     recorded_instrument,
 )
+from mdagent_mcp.vendors.read_only import joined_pair, read_only_history, read_only_quotes
 from mdagent_mcp.vendors.tiingo_history import (
     CURRENCY_NOTE,
     SOURCE,
@@ -42,6 +43,7 @@ from mdagent_mcp.vendors.tiingo_history import (
     last_day_of,
     read_series,
 )
+from mdagent_mcp.vendors.tiingo_readable import read_bars, read_top, recognise_bars, recognise_top
 
 _BATCH: Final = 50
 _HOUR_S: Final = 3600.0
@@ -50,7 +52,6 @@ _TOP: Final = re.compile(r"/iex(?:/(?P<ticker>[^/]+))?/?$")
 _DAYS: Final = re.compile(r"/tiingo/daily/(?P<ticker>[^/]+)/prices/?$")
 _MINUTES: Final = re.compile(r"/iex/(?P<ticker>[^/]+)/prices/?$")
 _CRYPTO: Final = re.compile(r"/tiingo/crypto/prices/?$")
-_PAIR: Final = re.compile(r"(?P<base>[a-z0-9]{2,10}?)(?P<quote>usdt|usdc|usd|eur|gbp|jpy|btc|eth)", re.IGNORECASE)
 _REFERENCE_NOTE: Final = "a reference price derived from IEX; book and volume of that venue alone are left out"
 
 _DAILY: Final[Mapping[str, Interval]] = MappingProxyType(
@@ -190,7 +191,7 @@ def _quote(row: Json, instrument: Instrument, received_at: datetime) -> Quote | 
         low=positive(row.optional_number("low")) if told else None,
         previous_close=positive(row.optional_number("prevClose")) if told else None,
         # The official close comes with the whole market's volume.
-        volume=row.optional_number("volume") if closed else None,
+        volume=countable(row.optional_number("volume")) if closed else None,
         venue_only=not closed,
         notes=tuple(notes),
     )
@@ -234,9 +235,9 @@ def _recognise_history(recorded: RecordedUrl) -> HistoryQuery | None:
     if listed is not None:
         known, usual = (_DAILY, "daily") if days else (_INTRADAY, "5min")
         symbol = unquote(listed["ticker"]).upper()
-    elif _CRYPTO.search(recorded.path):
-        known, usual = {"1day": Interval.DAY_1}, "5min"
-        symbol = _pair(recorded.query.get("tickers", "").partition(",")[0])
+    elif _CRYPTO.search(recorded.path) and recorded.query.get("resampleFreq", "").lower() == "1day":
+        known, usual = {"1day": Interval.DAY_1}, "1day"
+        symbol = joined_pair(recorded.query.get("tickers", "").partition(",")[0])
     else:
         return None
     frequency = recorded.query.get("resampleFreq", usual)
@@ -252,11 +253,6 @@ def _recognise_history(recorded: RecordedUrl) -> HistoryQuery | None:
         extended_hours=False,
         now=recorded.received_at,
     )
-
-
-def _pair(ticker: str) -> str:
-    match = _PAIR.fullmatch(ticker)
-    return ticker if match is None else f"{match['base']}-{match['quote']}".upper()
 
 
 def _recorded_date(recorded: RecordedUrl, name: str, otherwise: date) -> date:
@@ -293,6 +289,7 @@ TIINGO: Final = Vendor(
     ),
     key=Key(("TIINGO_API_KEY",), "header", "Authorization", prefix="Token ", signup_url="https://www.tiingo.com/"),
     upstream_groups=MappingProxyType({AssetClass.US_EQUITY: "iex"}),
+    readable=(read_only_quotes(read_top, recognise_top), read_only_history(read_bars, recognise_bars)),
     timeout_s=4.0,
     weight=0.8,
 )

@@ -22,7 +22,7 @@ from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
-from mdagent_mcp.domain.reading import Json, display_number, malformed, positive
+from mdagent_mcp.domain.reading import Json, countable, display_number, malformed, positive, price_time
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 
 SOURCE: Final = "tiingo"
@@ -32,7 +32,7 @@ _NEW_YORK: Final = ZoneInfo("America/New_York")
 _DAY: Final = timedelta(days=1)
 _YEARS: Final = range(1900, 2100)
 _LARGEST_SPLIT: Final = 1e9
-_INSTANT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _DATE: Final = re.compile(r"(\d{4}-\d\d-\d\d)(?:T00:00:00(?:\.0+)?(?:Z|\+00:00))?", re.ASCII)
 _RAW: Final = ("open", "high", "low", "close", "volume")
 _ADJUSTED: Final = ("adjOpen", "adjHigh", "adjLow", "adjClose", "adjVolume")
@@ -49,15 +49,13 @@ def instant_of_text(cell: Json) -> datetime:
     match = _INSTANT.fullmatch(cell.text())
     if match is None:
         raise malformed(f"{cell.path} is no time with an offset")
-    fraction = (match[2] or "")[:7]
     try:
-        instant = datetime.fromisoformat(match[1] + fraction.ljust(7, "0") if fraction else match[1])
-        instant = datetime.fromisoformat(f"{instant.isoformat()}{match[3].replace('Z', '+00:00')}").astimezone(UTC)
+        instant = datetime.fromisoformat(match[0]).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise malformed(f"{cell.path} is no time") from error
     if instant.year not in _YEARS:
         raise malformed(f"{cell.path} is no time of a market")
-    return instant
+    return price_time(instant, cell.path)
 
 
 def first_day_of(interval: Interval, day: date) -> date:
@@ -111,7 +109,12 @@ def _csv_rows(body: bytes) -> Iterable[Json]:
         yield Json({k: v if k == "date" else display_number(v, f"{path}.{k}") for k, v in line.items()}, path)
 
 
-def _trading_date(cell: Json) -> date:
+def trading_date(cell: Json) -> date:
+    """A trading date, which is written as midnight UTC.
+
+    Raises:
+        SourceError: MALFORMED_REPLY.
+    """
     match = _DATE.fullmatch(cell.text())
     try:
         day = None if match is None else date.fromisoformat(match[1])
@@ -122,15 +125,15 @@ def _trading_date(cell: Json) -> date:
     return day
 
 
-def _bar(row: Json, start: datetime, names: tuple[str, ...] = _RAW, divisor: float = 1.0) -> Bar | None:
+def bar_of(row: Json, start: datetime, names: tuple[str, ...] = _RAW, divisor: float = 1.0) -> Bar | None:
     """The bar of a row, its prices divided and its volume multiplied; None when it has no prices."""
     cells = [row.get(name) for name in names[:4]]
     prices = [None if c.value is None else positive(_finite(c.number() / divisor, c)) for c in cells]
     opened, high, low, close = prices
     if opened is None or high is None or low is None or close is None:
         return None
-    volume = row.find(names[4])
-    return Bar(start, opened, high, low, close, None if volume is None else _finite(volume.number() * divisor, volume))
+    volume = countable(row.optional_number(names[4]))
+    return Bar(start, opened, high, low, close, None if volume is None else _finite(volume * divisor, row))
 
 
 def _finite(value: float, cell: Json) -> float:
@@ -172,12 +175,12 @@ class _Splits:
 
 
 def _read_days(query: HistoryQuery, rows: list[Json], received_at: datetime) -> History:
-    dated = [(_trading_date(row.get("date")), row) for row in rows]
+    dated = [(trading_date(row.get("date")), row) for row in rows]
     as_traded = query.adjustment is Adjustment.NONE
     splits = _Splits.of(dated, needed=query.adjustment is Adjustment.SPLITS)
     names = _ADJUSTED if query.adjustment is Adjustment.ALL else _RAW
     bars = [
-        (day, _bar(row, _midnight(day), names, splits.divisor(day) if query.adjustment is Adjustment.SPLITS else 1.0))
+        (day, bar_of(row, _midnight(day), names, splits.divisor(day) if query.adjustment is Adjustment.SPLITS else 1.0))
         for day, row in dated
     ]
     dividends = [
@@ -248,15 +251,15 @@ def _read_crypto(query: HistoryQuery, rows: list[Json], received_at: datetime) -
     named = [row for row in rows if row.get("ticker").text().upper() == wanted]
     if rows and not named:
         raise malformed(f"the reply is about another pair than {query.instrument.symbol}")
-    days = [(_trading_date(row.get("date")), row) for pair in named for row in pair.get("priceData").items()]
-    periods = [_Period(day, day, _bar(row, _midnight(day))) for day, row in days if query.first <= day <= query.last]
+    days = [(trading_date(row.get("date")), row) for pair in named for row in pair.get("priceData").items()]
+    periods = [_Period(day, day, bar_of(row, _midnight(day))) for day, row in days if query.first <= day <= query.last]
     return _series(query, received_at, periods, currency=query.instrument.suffix)
 
 
 def _read_intraday(query: HistoryQuery, rows: list[Json], received_at: datetime) -> History:
     calendar = calendar_named(query.instrument.calendar)
     timed = [(instant_of_text(row.get("date")), row) for row in rows]
-    read = [(start, _bar(row, start)) for start, row in timed if _is_wanted(start, query, calendar)]
+    read = [(start, bar_of(row, start)) for start, row in timed if _is_wanted(start, query, calendar)]
     bars = tuple(bar for _, bar in read if bar is not None)
     if not bars:
         raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")

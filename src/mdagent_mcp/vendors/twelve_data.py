@@ -30,6 +30,7 @@ from mdagent_mcp.domain.vendor import (
     Vendor,
     recorded_instrument,
 )
+from mdagent_mcp.vendors.read_only import read_only_history, read_only_quotes
 from mdagent_mcp.vendors.twelve_data_history import (
     EXCHANGE,
     INTERVALS,
@@ -39,6 +40,7 @@ from mdagent_mcp.vendors.twelve_data_history import (
     trading_date,
 )
 from mdagent_mcp.vendors.twelve_data_quotes import read_quote, read_quotes
+from mdagent_mcp.vendors.twelve_data_readable import read_prices, read_rate, read_table, recognise_rate
 from mdagent_mcp.vendors.twelve_data_replies import ERRORS, MARKETS, PAIRS, SOURCE, spelling_of
 
 _BATCH: Final = 120
@@ -60,6 +62,8 @@ _SUFFIX_OF: Final[Mapping[str, str]] = MappingProxyType(
 )
 _QUOTE_PATH: Final = re.compile(r"/quote$")
 _SERIES_PATH: Final = re.compile(r"/time_series$")
+_CLOSE_PATH: Final = re.compile(r"/eod$")
+_PRICE_PATH: Final = re.compile(r"/price$")
 
 
 def _not_carried(instrument: Instrument) -> str:
@@ -175,9 +179,31 @@ def _recognise_quotes(recorded: RecordedUrl) -> QuoteQuery | None:
     return QuoteQuery(tuple(_recorded(name, recorded) for name in names), recorded.received_at)
 
 
-def _recognise_series(recorded: RecordedUrl) -> HistoryQuery | None:
-    if not _is_asked(recorded, _SERIES_PATH):
+def _recognise_close(recorded: RecordedUrl) -> QuoteQuery | None:
+    if not _is_asked(recorded, _CLOSE_PATH):
         return None
+    return _listed(recorded)
+
+
+def _recognise_prices(recorded: RecordedUrl) -> QuoteQuery | None:
+    return _listed(recorded) if _PRICE_PATH.search(recorded.path) else None
+
+
+def _listed(recorded: RecordedUrl) -> QuoteQuery:
+    """What a URL names, which may be several, or what a person names where it does not."""
+    names = [name for name in recorded.query.get("symbol", "").split(",") if name] or [""]
+    return QuoteQuery(tuple(_recorded(name, recorded) for name in names), recorded.received_at)
+
+
+def _recognise_series(recorded: RecordedUrl) -> HistoryQuery | None:
+    return _series_query(recorded) if _is_asked(recorded, _SERIES_PATH) else None
+
+
+def _recognise_table(recorded: RecordedUrl) -> HistoryQuery | None:
+    return _series_query(recorded) if _SERIES_PATH.search(recorded.path) else None
+
+
+def _series_query(recorded: RecordedUrl) -> HistoryQuery:
     asked = recorded.query
     code = asked.get("interval", INTERVALS[Interval.DAY_1])
     adjustment = asked.get("adjust", Adjustment.SPLITS.value)
@@ -197,7 +223,7 @@ def _recognise_series(recorded: RecordedUrl) -> HistoryQuery | None:
 
 
 def _is_asked(recorded: RecordedUrl, path: re.Pattern[str]) -> bool:
-    """Whether a URL is one of an endpoint we read; we never ask for tables of text."""
+    """Whether a URL is one of an endpoint, and not asked for as a table, which we never do."""
     return path.search(recorded.path) is not None and recorded.query.get("format", "JSON").upper() == "JSON"
 
 
@@ -253,6 +279,12 @@ TWELVE_DATA: Final = Vendor(
         "Authorization",
         prefix="apikey ",
         signup_url="https://twelvedata.com/register",
+    ),
+    readable=(
+        read_only_quotes(read_quotes, _recognise_close),
+        read_only_quotes(read_prices, _recognise_prices),
+        read_only_quotes(read_rate, recognise_rate),
+        read_only_history(read_table, _recognise_table),
     ),
     timeout_s=4.0,
     rest_after_throttle_s=60.0,

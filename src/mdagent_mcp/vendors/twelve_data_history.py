@@ -18,7 +18,7 @@ from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
-from mdagent_mcp.domain.reading import Json, malformed
+from mdagent_mcp.domain.reading import Json, countable, malformed, price_time
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 from mdagent_mcp.vendors.twelve_data_replies import (
     PAIRS,
@@ -141,13 +141,13 @@ def _read_row(row: Json, query: HistoryQuery, zone: tzinfo, unit: Unit) -> tuple
     opened, high, low, close = prices
     if opened is None or high is None or low is None or close is None:
         return start, None
-    return start, Bar(start, opened, high, low, close, volume)
+    return start, Bar(start, opened, high, low, close, countable(volume))
 
 
 def _start_of(cell: Json, interval: Interval, zone: tzinfo) -> datetime:
     told, is_date = local_time(cell)
     if interval.is_intraday and not is_date:
-        return told.replace(tzinfo=zone).astimezone(UTC)
+        return price_time(told.replace(tzinfo=zone).astimezone(UTC), cell.path)
     if interval.is_intraday or told.time() != time(0):
         raise malformed(f"{cell.path} is no start of a bar of {INTERVALS[interval]}")
     return told.replace(tzinfo=UTC)

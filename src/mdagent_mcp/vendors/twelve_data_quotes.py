@@ -17,7 +17,7 @@ from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.reading import Json, malformed
+from mdagent_mcp.domain.reading import Json, countable, malformed, price_time
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
 from mdagent_mcp.vendors.twelve_data_replies import (
     SOURCE,
@@ -116,7 +116,7 @@ def _read_item(instrument: Instrument, item: Json, received_at: datetime) -> tup
         high=unit.of(amount(item, "high")),
         low=unit.of(amount(item, "low")),
         previous_close=unit.of(amount(item, "previous_close")),
-        volume=None if instrument.asset_class is AssetClass.FOREX else amount(item, "volume"),
+        volume=None if instrument.asset_class is AssetClass.FOREX else countable(amount(item, "volume")),
         notes=unit.notes + placed.notes,
     )
     extended = _extended_print(quote, item, instrument, unit)
@@ -223,7 +223,7 @@ def _place_date(item: Json, calendar: Calendar, received_at: datetime, *, is_ope
     if not is_date:
         if not calendar.known:
             return _Placed(running, None, notes=("the time is in a zone that is not known",))
-        stamp = told.replace(tzinfo=calendar.zone).astimezone(UTC)
+        stamp = price_time(told.replace(tzinfo=calendar.zone).astimezone(UTC), found.path)
         return _Placed(_session_of(calendar, stamp, received_at, is_open=is_open), stamp, _MINUTE_S)
     trading = calendar.session_on(told.date())
     if trading is None:

@@ -17,7 +17,7 @@ from typing import Final
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import SUFFIXES, AssetClass, Instrument
 from mdagent_mcp.domain.prices import MINOR_UNITS, major_unit
-from mdagent_mcp.domain.reading import Json, instant_of, malformed
+from mdagent_mcp.domain.reading import Json, instant_of, malformed, price_time
 from mdagent_mcp.domain.refusals import STATUS_KINDS
 from mdagent_mcp.domain.vendor import ErrorRule, Reply
 
@@ -33,7 +33,8 @@ _FIRST_YEAR: Final = 1900
 _LAST_YEAR: Final = 2099
 _NUMBER: Final = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
-_HUNDREDTHS: Final = frozenset(currency for currency, _ in MINOR_UNITS.values())
+HUNDREDTHS: Final = frozenset(currency for currency, _ in MINOR_UNITS.values())
+"""Currencies in whose hundredths shares may be quoted."""
 _OWN_CODES: Final[Mapping[str, str]] = MappingProxyType({"NS": "XNSE", "SZ": "XSHE", "KQ": "XKOS", "T": "XJPX"})
 """Exchanges whose code is not that of their calendar."""
 
@@ -129,7 +130,8 @@ def amount(holder: Json, key: str) -> float | None:
 def instant(holder: Json, key: str) -> datetime | None:
     """Epoch seconds as an instant; None when missing, null or 0."""
     epoch_s = amount(holder, key)
-    return instant_of(epoch_s, f"{holder.path}.{key}") if epoch_s else None
+    path = f"{holder.path}.{key}"
+    return price_time(instant_of(epoch_s, path), path) if epoch_s else None
 
 
 def local_time(cell: Json) -> tuple[datetime, bool]:
@@ -203,7 +205,7 @@ def _require_market(told: Json, instrument: Instrument, currency: str) -> None:
         raise malformed(
             f"answered for another listing of {instrument.root}: {market or 'exchange not told'} {currency}"
         )
-    if not currency and not instrument.is_us_listed and instrument.currency in _HUNDREDTHS:
+    if not currency and not instrument.is_us_listed and instrument.currency in HUNDREDTHS:
         raise malformed(f"no currency is told: the price may be in {instrument.currency} or in hundredths of it")
 
 

@@ -37,9 +37,10 @@ from mdagent_mcp.domain.vendor import (
     SessionToken,
     Vendor,
 )
+from mdagent_mcp.vendors.read_only import read_only_quotes
 from mdagent_mcp.vendors.yahoo_chart import SOURCE, instrument_of, spellings_of
 from mdagent_mcp.vendors.yahoo_history import NEVER_ADJUSTED, first_day_of, last_day_of, read_history
-from mdagent_mcp.vendors.yahoo_quotes import read_batch, read_chart_quote
+from mdagent_mcp.vendors.yahoo_quotes import read_batch, read_chart_quote, read_spark, read_summary
 
 MAX_BATCH: Final = 50
 """Symbols per batch; above 99 Yahoo fails."""
@@ -52,6 +53,8 @@ _CRUMB_LIMIT: Final = 40
 _CRUMB: Final = re.compile(r"[!-~]+")
 _CHART_URL: Final = re.compile(r"/v8/finance/chart(?:/(?P<symbol>[^/]*))?/?$")
 _BATCH_URL: Final = re.compile(r"/v7/finance/quote/?$")
+_SPARK_URL: Final = re.compile(r"/v7/finance/spark/?$")
+_SUMMARY_URL: Final = re.compile(r"/v1[01]/finance/quoteSummary/(?P<symbol>[^/]+)/?$")
 _INTERVALS: Final[Mapping[str, Interval]] = MappingProxyType(
     {interval.value: interval for interval in Interval} | {"60m": Interval.HOUR_1}
 )
@@ -187,8 +190,19 @@ def _recognise_quote(recorded: RecordedUrl) -> QuoteQuery | None:
 
 
 def _recognise_quotes(recorded: RecordedUrl) -> QuoteQuery | None:
-    if not _BATCH_URL.search(recorded.path):
-        return None
+    return _listed(recorded) if _BATCH_URL.search(recorded.path) else None
+
+
+def _recognise_spark(recorded: RecordedUrl) -> QuoteQuery | None:
+    return _listed(recorded) if _SPARK_URL.search(recorded.path) else None
+
+
+def _recognise_summary(recorded: RecordedUrl) -> QuoteQuery | None:
+    match = _SUMMARY_URL.search(recorded.path)
+    return None if match is None else QuoteQuery((_charted(recorded, match["symbol"]),), recorded.received_at)
+
+
+def _listed(recorded: RecordedUrl) -> QuoteQuery:
     if recorded.instrument is not None:
         return QuoteQuery((recorded.instrument,), recorded.received_at)
     names = [name for name in recorded.query.get("symbols", "").split(",") if name.strip()]
@@ -268,6 +282,10 @@ YAHOO: Final = Vendor(
     quote=Offer(Endpoint.QUOTE, _never, _build_quote, read_chart_quote, _recognise_quote),
     quotes=Offer(Endpoint.QUOTES, _never, _build_quotes, read_batch, _recognise_quotes, max_batch=MAX_BATCH),
     history=Offer(Endpoint.HISTORY, _refuses_history, _build_history, read_history, _recognise_history),
+    readable=(
+        read_only_quotes(read_spark, _recognise_spark),
+        read_only_quotes(read_summary, _recognise_summary),
+    ),
     errors=_ERRORS,
     plans=MappingProxyType({"free": _PLAN}),
     headers=(

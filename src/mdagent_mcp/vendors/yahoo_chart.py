@@ -66,10 +66,11 @@ class Row:
 
     @property
     def prices(self) -> tuple[float, float, float, float] | None:
-        """Open, high, low and close; None when one of them is null."""
+        """Open, high, low and close; None when one of them is null, or 0 as Yahoo writes for none."""
         if self.open is None or self.high is None or self.low is None or self.close is None:
             return None
-        return self.open, self.high, self.low, self.close
+        told = self.open, self.high, self.low, self.close
+        return told if min(told) > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
-from mdagent_mcp.domain.reading import Json, malformed
+from mdagent_mcp.domain.reading import Json, malformed, price_time
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 from mdagent_mcp.vendors.yahoo_chart import (
     SOURCE,
@@ -136,7 +136,7 @@ class _Basis:
             return 1.0
         if self._query.adjustment is Adjustment.NONE:
             return self._factor(last_day_of(self._query.interval, day))
-        return row.adjusted / row.close if row.adjusted is not None and row.close else None
+        return row.adjusted / row.close if row.adjusted is not None and row.adjusted > 0 and row.close else None
 
     def _factor(self, day: date) -> float:
         """Shares today for each share of `day`, where prices as traded are asked for; else 1."""
@@ -161,7 +161,7 @@ def has_volume(instrument: Instrument, volume: float) -> bool:
     """Whether a volume means anything: forex has none, and an index none or its members'."""
     if instrument.asset_class is AssetClass.FOREX:
         return False
-    return volume > 0 or instrument.asset_class is not AssetClass.INDEX
+    return volume > 0 or (volume == 0 and instrument.asset_class is not AssetClass.INDEX)
 
 
 def _read_splits(chart: Chart) -> tuple[Split, ...]:
@@ -182,10 +182,13 @@ def _read_dividends(instrument: Instrument, chart: Chart, unit: Unit) -> tuple[l
         label = event.optional_text("currency")
         own = read_unit(label, instrument) if label else unit
         day = _event_day(event, chart)
-        if own.currency == unit.currency:
-            found.append(Dividend(day, event.get("amount").number() / own.divisor))
-        else:
+        amount = event.get("amount").number()
+        if own.currency != unit.currency:
             left_out.append(f"the dividend of {day} is in {own.currency} and was left out")
+        elif amount > 0:
+            found.append(Dividend(day, amount / own.divisor))
+        else:
+            left_out.append(f"the dividend of {day} is of {amount:g} and was left out")
     return found, left_out
 
 
@@ -228,7 +231,7 @@ def _within_hours(chart: Chart, query: HistoryQuery) -> list[tuple[datetime, Row
     hours: dict[date, tuple[Period, ...]] = {}
     placed = []
     for row in chart.rows:
-        day = (row.stamp.astimezone(zone) + shift).date()
+        day = (price_time(row.stamp, "timestamp").astimezone(zone) + shift).date()
         if not query.first <= day <= query.last:
             continue
         if day not in hours:

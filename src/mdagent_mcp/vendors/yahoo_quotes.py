@@ -19,7 +19,7 @@ from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.reading import Json, positive
+from mdagent_mcp.domain.reading import Json, malformed, positive, price_time
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
 from mdagent_mcp.vendors.yahoo_chart import (
     SOURCE,
@@ -105,6 +105,78 @@ def read_batch(query: QuoteQuery, reply: Reply) -> QuoteReading:
     for record in () if found is None else found.items():
         records.setdefault(record.get("symbol").text(40).upper(), record)
     return {instrument.symbol: _outcome(instrument, records, reply.received_at) for instrument in query.instruments}
+
+
+def read_summary(query: QuoteQuery, reply: Reply) -> QuoteReading:
+    """Read the module `price` of `/v10/finance/quoteSummary`: a batch record whose figures are wrapped.
+
+    Raises:
+        SourceError: what a stated error means, NO_DATA without the module, MALFORMED_REPLY.
+    """
+    (instrument,) = query.instruments
+    found = open_envelope(reply.body, "quoteSummary").find("result")
+    result = None if found is None else next(found.items(), None)
+    module = None if result is None else result.find("price")
+    if module is None:
+        raise SourceError(FailureKind.NO_DATA, "the summary has no price")
+    plain = {name: _unwrapped(member) for name, member in module.members()}
+    record = Json(plain, module.path)
+    if record.get("symbol").text(40).upper() not in spellings_of(instrument):
+        raise malformed(f"answered for another symbol than {instrument.symbol}")
+    return {instrument.symbol: Answered(_read_record(instrument, record, reply.received_at))}
+
+
+def _unwrapped(member: Json) -> object:
+    """The figure of `{"raw": 1.5, "fmt": "1.50"}`; an empty object is written for none."""
+    return member.value.get("raw") if isinstance(member.value, Mapping) else member.value
+
+
+def read_spark(query: QuoteQuery, reply: Reply) -> QuoteReading:
+    """Read `/v7/finance/spark`: for every symbol a small chart, of which the regular price is read.
+
+    Raises:
+        SourceError: what a stated error means, MALFORMED_REPLY.
+    """
+    found = open_envelope(reply.body, "spark").find("result")
+    metas: dict[str, Json | None] = {}
+    for entry in () if found is None else found.items():
+        response = entry.find("response")
+        chart = None if response is None else next(response.items(), None)
+        metas.setdefault(entry.get("symbol").text(40).upper(), None if chart is None else chart.find("meta"))
+    return {i.symbol: _spark_outcome(i, metas, reply.received_at) for i in query.instruments}
+
+
+def _spark_outcome(
+    instrument: Instrument, metas: Mapping[str, Json | None], received_at: datetime
+) -> Outcome[tuple[Quote, ...]]:
+    name = next((name for name in spellings_of(instrument) if name in metas), None)
+    if name is None:
+        return Failure(SOURCE, FailureKind.UNKNOWN_SYMBOL, "not among the results of the reply")
+    meta = metas[name]
+    if meta is None:
+        return Failure(SOURCE, FailureKind.NO_DATA, "the result has no chart")
+    try:
+        if meta.get("symbol").text(40).upper() not in spellings_of(instrument):
+            raise malformed(f"the chart of {name} is of another symbol")
+        price, unit = _regular_price(instrument, meta)
+        event_time = _instant(meta, f"{_REGULAR}Time")
+        zone = read_zone(meta.get("exchangeTimezoneName").text(60))
+        session = _session_of(instrument, zone, event_time, received_at, regular_periods(meta))
+        previous = unit.of(_number(meta, "previousClose"))
+    except SourceError as error:
+        return error.as_failure(SOURCE)
+    quote = Quote(
+        symbol=instrument.symbol,
+        source=SOURCE,
+        price=price,
+        session=session,
+        received_at=received_at,
+        event_time=event_time,
+        currency=unit.currency,
+        previous_close=previous,
+        notes=unit.notes,
+    )
+    return Answered((quote,))
 
 
 def _outcome(instrument: Instrument, records: Mapping[str, Json], received_at: datetime) -> Outcome[tuple[Quote, ...]]:
@@ -273,4 +345,4 @@ def _number(holder: Json, key: str) -> float | None:
 
 def _instant(holder: Json, key: str) -> datetime | None:
     found = holder.find(key)
-    return None if found is None else found.instant()
+    return None if found is None else price_time(found.instant(), found.path)
