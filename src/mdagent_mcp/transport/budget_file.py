@@ -1,19 +1,24 @@
 """Budgets in the SQLite file that all processes of a machine share.
 
-The rule of this module: nothing waits for the file. A statement takes microseconds; where another process holds the
-write lock the swap says so and is tried again later, and every other trouble with the disk is a `StoreError`, after
-which the caller's mirror decides.
+The rule of this module: the event loop never waits for the file. A statement takes microseconds; where another process
+holds the write lock, a thread waits for it, and every other trouble with the disk is a `StoreError`, after which the
+caller's mirror decides.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
+
+import anyio.to_thread
 
 from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.transport.budgets import Stored, StoreError
 
+PATIENCE_S: Final = 0.25
+"""Seconds a thread waits for another process's write lock."""
 _OPENING_BUSY_MS: Final = 250
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS budget (
     account TEXT PRIMARY KEY, revision INTEGER NOT NULL, log TEXT NOT NULL) WITHOUT ROWID"""
@@ -49,18 +54,22 @@ class FileStore:
         Raises:
             StoreError: when the file cannot be used.
         """
-        first = "INSERT INTO budget VALUES (?, 1, ?) ON CONFLICT DO NOTHING"
-        later = "UPDATE budget SET revision = revision + 1, log = ? WHERE account = ? AND revision = ?"
         try:
-            if revision == 0:
-                return self._open().execute(first, (account, text)).rowcount == 1
-            return self._open().execute(later, (text, account, revision)).rowcount == 1
+            return _swapped(self._open(), account, revision, text)
         except sqlite3.OperationalError as error:
-            if is_busy(error):
-                return False
-            raise self._trouble(error) from error
+            if not is_busy(error):
+                raise self._trouble(error) from error
         except (sqlite3.Error, OSError) as error:
             raise self._trouble(error) from error
+        try:
+            return await anyio.to_thread.run_sync(self._swap_patiently, account, revision, text)
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble(error) from error
+
+    def _swap_patiently(self, account: str, revision: int, text: str) -> bool:
+        """The same on a connection of its own that waits for the lock; meant for a thread."""
+        with closing(sqlite3.connect(self.path, timeout=PATIENCE_S, isolation_level=None)) as connection:
+            return _swapped(connection, account, revision, text)
 
     def close(self) -> None:
         """Close the file."""
@@ -83,6 +92,14 @@ class FileStore:
         self.close()
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return StoreError(f"{self.path.name} cannot be used ({clean_text(text or type(error).__name__, 80)})")
+
+
+def _swapped(connection: sqlite3.Connection, account: str, revision: int, text: str) -> bool:
+    if revision == 0:
+        first = "INSERT INTO budget VALUES (?, 1, ?) ON CONFLICT DO NOTHING"
+        return connection.execute(first, (account, text)).rowcount == 1
+    later = "UPDATE budget SET revision = revision + 1, log = ? WHERE account = ? AND revision = ?"
+    return connection.execute(later, (text, account, revision)).rowcount == 1
 
 
 def is_busy(error: sqlite3.OperationalError) -> bool:

@@ -36,10 +36,8 @@ _Decide = Callable[[QuotaLog], tuple[QuotaLog, Admission]]
 
 ARRIVAL_MARGIN_S: Final = 0.5
 """How much closer together two calls may arrive at the vendor than they were sent."""
-SWAPS: Final = 24
+SWAPS: Final = 64
 """How often a decision is made anew because somebody else wrote meanwhile; then the mirror decides."""
-SWAP_PAUSE_S: Final = 0.001
-"""The first pause before a decision is made anew; each further one is longer by as much."""
 RETRY_STORE_S: Final = 2.0
 """How long a store that failed is left alone."""
 RESERVE_SHARE: Final = 0.1
@@ -253,9 +251,7 @@ class Budget:
         if self._clock.monotonic() < self._store_from:
             return None
         try:
-            for attempt in range(SWAPS):
-                if attempt:
-                    await self._clock.sleep(SWAP_PAUSE_S * attempt)
+            for _ in range(SWAPS):
                 admission = await self._attempt(decide)
                 if admission is not None:
                     return admission
