@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from mdagent_mcp.config.settings import QuotaSettings, Settings, SourceSettings
 from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.events import Event, Judged
 from mdagent_mcp.domain.vendor import Plan, Quota, Vendor
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.parts import EngineParts, FreshnessOptions
@@ -24,7 +25,11 @@ from mdagent_mcp.memory.archive import ArchiveLimits
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
 from mdagent_mcp.monitoring.bus import EventBus
 from mdagent_mcp.monitoring.counters import AnswerCounters
+from mdagent_mcp.transport.budget_file import FileStore
+from mdagent_mcp.transport.budget_server import ServerStore
+from mdagent_mcp.transport.budgets import BudgetStore, PrivateStore
 from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets, preload
+from mdagent_mcp.transport.peers import Peers
 from mdagent_mcp.transport.source import Source, SourceOptions
 from mdagent_mcp.vendors.registry import VENDORS
 
@@ -69,13 +74,24 @@ async def open_app(
         counters = AnswerCounters()
         bus.listen(memory.listen)
         bus.listen(counters)
+        budgets = _budgets(settings, path, stack)
+        peers = Peers()
         sources: dict[str, Source] = {}
         for vendor in VENDORS:
             chosen = settings.source(vendor.id)
-            options = _source_options(vendor, chosen, settings)
-            asked = asked_vendor(vendor, chosen)
-            sources[vendor.id] = Source(asked, options, clients[vendor.id], clock=clock, emit=bus.emit, rng=chance)
+            sources[vendor.id] = Source(
+                asked_vendor(vendor, chosen),
+                _source_options(vendor, chosen, settings),
+                clients[vendor.id],
+                clock=clock,
+                emit=bus.emit,
+                rng=chance,
+                budgets=budgets,
+                peers=peers,
+            )
+            await sources[vendor.id].refresh_budget()
             stack.push_async_callback(sources[vendor.id].aclose)
+        bus.listen(lambda event: _tell_wrong_price(sources, event))
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(background.cancel_scope.cancel)
@@ -91,6 +107,25 @@ async def open_app(
         )
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         yield Engine(parts, reporting)
+
+
+def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
+    """A price that the consensus found wrong is a failure of its source as well."""
+    if isinstance(event, Judged) and event.agreed is False and event.source in sources:
+        sources[event.source].breaker.contradicted(event.endpoint, event.symbol)
+
+
+def _budgets(settings: Settings, path: Path | None, stack: AsyncExitStack) -> BudgetStore:
+    """Where it is kept what keys have spent: on a server, in a file that all processes share, or in this one alone."""
+    if settings.shared.url is not None:
+        server = ServerStore(settings.shared.url.get_secret_value())
+        stack.push_async_callback(server.aclose)
+        return server
+    if path is None:
+        return PrivateStore()
+    store = FileStore(path)
+    stack.callback(store.close)
+    return store
 
 
 def vendor_client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTransport | None = None) -> VendorClient:

@@ -66,6 +66,9 @@ class ScriptedSource:
     now_state: SourceState = SourceState.LIVE
     group: str = ""
     history_answer: Callable[[HistoryQuery], Outcome[History]] | None = None
+    at: datetime | None = None
+    rested_enough: bool = False
+    probes: int = 0
     asked: list[tuple[str, ...]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
@@ -86,6 +89,9 @@ class ScriptedSource:
     def wait_s(self) -> float:
         return 0.0
 
+    async def refresh_budget(self) -> None:
+        return
+
     def refuses_quote(self, instrument: Instrument) -> str | None:
         return None
 
@@ -93,7 +99,7 @@ class ScriptedSource:
         return None if self.history_answer is not None else "has no history"
 
     async def quotes(
-        self, instruments: tuple[Instrument, ...], budget_s: float
+        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
     ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
         self.asked.append(tuple(i.symbol for i in instruments))
         try:
@@ -102,6 +108,13 @@ class ScriptedSource:
             self.ended.append("cancelled")
             raise
         return Asked({i.symbol: self._say(i.symbol) for i in instruments}, 1)
+
+    def wants_probe(self) -> bool:
+        return self.rested_enough
+
+    async def probe(self) -> None:
+        self.rested_enough = False
+        self.probes += 1
 
     async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:
         self.asked.append((query.instrument.symbol,))
@@ -126,9 +139,9 @@ class ScriptedSource:
                     symbol=symbol,
                     source=self.name,
                     price=said,
-                    session=Session.REGULAR,
+                    session=Session.REGULAR if self.at is None else Session.CLOSED,
                     received_at=now,
-                    event_time=now - timedelta(seconds=self.lag_s),
+                    event_time=now - timedelta(seconds=self.lag_s) if self.at is None else self.at,
                     event_time_resolution_s=0.001,
                     currency="USD",
                     bid=round(said - 0.01, 4),

@@ -51,7 +51,8 @@ def test_no_sliding_window_ever_holds_more_than_its_limit(
             admitted.append((now, weight))
     for quota in quotas:
         for end, _ in admitted:
-            inside = [weight for at, weight in admitted if at <= end < at + (quota.window_s + margin_s)]
+            margin = min(margin_s, quotas_module.MARGIN_SHARE * quota.window_s)
+            inside = [weight for at, weight in admitted if at <= end < at + (quota.window_s + margin)]
             assert sum(inside) <= quota.limit
 
 

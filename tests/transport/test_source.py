@@ -12,7 +12,7 @@ from mdagent_mcp.domain.events import Fetched
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import Endpoint, Quota
-from transport.invented_vendor import NOON, SECRET, Bench, never, prices, quote
+from transport.invented_vendor import AAPL, NOON, SECRET, Bench, never, prices, quote
 
 
 async def test_an_answer_is_read_told_and_carries_no_key_in_its_url() -> None:
@@ -105,7 +105,8 @@ async def test_our_own_limit_refuses_at_once_when_the_wait_would_be_long() -> No
     await bench.ask("AAPL")
     await bench.ask("AAPL")
     detail = "our own limit of 2 calls per minute is reached"
-    assert (await bench.ask("AAPL"))["AAPL"] == Failure("invented", FailureKind.THROTTLED, detail, 60.0)
+    # A minute, and half a second for calls that reach the vendor closer together than they were sent.
+    assert (await bench.ask("AAPL"))["AAPL"] == Failure("invented", FailureKind.THROTTLED, detail, 60.5)
     assert len(bench.web.requests) == 2
 
 
@@ -152,7 +153,7 @@ async def test_a_server_error_is_tried_once_more() -> None:
 
 
 async def test_a_source_that_keeps_failing_is_rested_and_tried_again_later() -> None:
-    """Its circuit opens, calls are refused without being sent, and after the break one probe goes out."""
+    """Its circuit opens, calls are refused without being sent; after the break probes in the background close it."""
 
     def unreachable(_request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
@@ -172,12 +173,41 @@ async def test_a_source_that_keeps_failing_is_rested_and_tried_again_later() -> 
     assert isinstance(refused, Failure)
     assert refused.kind is FailureKind.CIRCUIT_OPEN
     assert len(bench.web.requests) == sent
+    assert bench.source.wants_probe() is False
     await bench.clock.advance(10.0)
-    assert bench.source.state() is SourceState.DEGRADED
+    assert (bench.source.state(), bench.source.wants_probe()) == (SourceState.OPEN, True)
+    still = (await bench.ask("AAPL"))["AAPL"]
+    assert isinstance(still, Failure)
+    assert (still.kind, len(bench.web.requests)) == (FailureKind.CIRCUIT_OPEN, sent)
     bench.web.handler = prices(AAPL=3.0)
+    await bench.source.probe()
+    assert bench.source.state() is SourceState.OPEN
+    await bench.source.probe()
+    assert (bench.source.state(), bench.source.wants_probe()) == (SourceState.LIVE, False)
     assert (await bench.ask("AAPL"))["AAPL"] == Answered((quote("AAPL", 3.0),))
-    assert (await bench.ask("AAPL"))["AAPL"] == Answered((quote("AAPL", 3.0),))
-    assert bench.source.state() is SourceState.LIVE
+    assert len(bench.web.requests) == sent + 3
+
+
+async def test_as_a_last_resort_a_rested_source_is_asked_once_a_second() -> None:
+    """Nobody else is left: the break is cut short, for one call at a time."""
+
+    def unreachable(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    bench = Bench(unreachable)
+    async with anyio.create_task_group() as tasks:
+
+        async def ask_often() -> None:
+            for _ in range(12):
+                await bench.ask("AAPL")
+
+        tasks.start_soon(ask_often)
+        await bench.clock.advance(3.0)
+    sent = len(bench.web.requests)
+    bench.web.handler = prices(AAPL=3.0)
+    asked = await bench.source.quotes((AAPL,), 10.0, last_resort=True)
+    assert asked.answer == {"AAPL": Answered((quote("AAPL", 3.0),))}
+    assert len(bench.web.requests) == sent + 1
 
 
 async def test_unknown_symbols_and_throttling_never_open_a_circuit() -> None:

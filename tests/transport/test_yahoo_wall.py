@@ -133,7 +133,7 @@ async def test_a_crumb_that_is_refused_twice_is_given_up() -> None:
     bench = YahooBench(web(iter([httpx.Response(200, content=c) for c in (b"stale.1", b"stale.2", b"gOOd.crumb1")])))
     assert kinds(await bench.batch()) == {FailureKind.UNAUTHORIZED}
     assert crumbs_in(bench) == ["stale.1", "stale.2"]
-    await bench.clock.advance(10)
+    await bench.clock.advance(10.5)
     assert kinds(await bench.batch()) == {None}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -83,13 +84,35 @@ class MemorySettings(_Section):
     days_kept: float = Field(30.0, gt=0, description="age at which evidence is forgotten, days")
 
 
+def _shared_url(secret: SecretStr) -> SecretStr:
+    """An address that the Redis client reads, refused where that client is not installed.
+
+    Raises:
+        ValueError: saying what is wrong, without the address, which may carry a password.
+    """
+    split = urlsplit(secret.get_secret_value())
+    if split.scheme not in {"redis", "rediss", "unix"} or not (split.hostname or split.path):
+        raise ValueError("should be redis://host:6379/0, rediss://… for TLS, or unix:///path of a socket")
+    if find_spec("redis") is None:
+        raise ValueError("needs the Redis client: pip install 'mdagent-mcp[redis]'")
+    return secret
+
+
+class SharedSettings(_Section):
+    """What several machines share."""
+
+    url: Annotated[SecretStr, AfterValidator(_shared_url)] | None = Field(
+        default=None, description="of a Redis or Valkey server that keeps the budgets of all replicas"
+    )
+
+
 class EngineSettings(_Section):
     """How long and how widely sources are asked."""
 
     deadline_s: float = Field(10.0, gt=0, le=300, description="time budget of a tool call, seconds")
     source_timeout_s: float = Field(4.0, gt=0, le=60, description="time limit of one call to a source, seconds")
     patience_s: float = Field(
-        1.5, gt=0, description="after this a usable answer is given although sources are still silent"
+        0.45, gt=0, description="after this a usable answer is given although sources are still silent"
     )
     hedge_after_s: float = Field(0.8, gt=0, description="after this without enough answers the next sources are asked")
     first_wave: int = Field(3, ge=1, le=9, description="sources asked at once per symbol to begin with")
@@ -102,6 +125,7 @@ class Settings(_Section):
     engine: EngineSettings = Field(default_factory=EngineSettings)
     cache: CacheSettings = Field(default_factory=CacheSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
+    shared: SharedSettings = Field(default_factory=SharedSettings)
     data_dir: Path | None = Field(
         None, description="where memory.sqlite3 lies; None for the platform's user data directory"
     )

@@ -78,3 +78,9 @@ def rest_s(vendor: Vendor, kind: FailureKind, stated_s: float | None, now: datet
     local = now.astimezone(vendor.quota_day)
     reset = local.replace(hour=0, minute=0, second=0, microsecond=0) + _AFTER_MIDNIGHT
     return ((reset if reset > local else reset + timedelta(days=1)) - local).total_seconds()
+
+
+def remaining_of(vendor: Vendor, reply: Reply) -> dict[str, int]:
+    """What a reply's headers say is left of the vendor's quotas, by the quotas' names."""
+    told = ((name, reply.headers.get(header, "").strip()) for name, header in vendor.remaining_headers.items())
+    return {name: int(text) for name, text in told if text.isascii() and text.isdigit() and len(text) < 10}

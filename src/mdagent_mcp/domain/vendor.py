@@ -195,17 +195,22 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """At most `limit` calls in any window of `window_s` seconds.
+    """At most `limit` calls in any window of `window_s` seconds, or between two resets of the vendor's own calendar.
 
     Attributes:
         limit: calls (or credits).
-        window_s: seconds.
+        window_s: seconds; the usual length where the quota is reset by calendar.
         name: for people, such as `minute`.
+        resets: what begins it anew at the vendor's midnight: every `day`, or the first day of every `month`; None
+            for a window that slides.
+        zone: IANA time zone of that midnight.
     """
 
     limit: int
     window_s: float
     name: str
+    resets: Literal["day", "month"] | None = None
+    zone: str = "UTC"
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.window_s <= 0:
@@ -310,6 +315,7 @@ class Vendor:
         impersonates_browser: whether it turns away programs by how they speak TLS, so that a transport which speaks
             like a browser is used where one is installed (the extra named like the vendor).
         weight: static trust of routing, 0 to 1, before anything is learned.
+        remaining_headers: response headers (lower case) that tell what is left of a quota, by the quota's name.
         retirement: set when the service no longer exists.
         readable: further calls that are never sent; their recorded replies can be read.
     """
@@ -336,6 +342,7 @@ class Vendor:
     concurrency: int = 8
     impersonates_browser: bool = False
     weight: float = 0.8
+    remaining_headers: Mapping[str, str] = field(default_factory=dict)
     retirement: Retirement | None = None
     readable: tuple[Offer[Any, Any], ...] = ()
 

@@ -1,9 +1,9 @@
 """Asking sources in waves until every inquiry of a question is answered or nothing is left to ask.
 
 A wave asks the best few sources at once. The next wave starts when the last one has ended without reaching the wanted
-grade, or earlier when it is slow. An inquiry ends as soon as its grade is reached, when patience runs out with
-something presentable in hand, or when everybody has been asked. Sources that answer after that are still read: they
-have been paid for, and feed cache and memory.
+grade, or earlier when it is slower than its sources usually are (a hedge). An inquiry ends as soon as its grade is
+reached, when patience runs out with something presentable in hand, or when everybody has been asked. Sources that
+answer after that are still read: they have been paid for, and feed cache and memory.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.ports import AskedSource
 
 SMALLEST_WAIT_S: Final = 0.001
+SHORTEST_PATIENCE_S: Final = 0.2
+PATIENCE_FACTOR: Final = 1.5
+"""Of the usual time of a silent source; beyond it what is in hand is given, where it can be."""
+SETTLE_S: Final = 0.1
+"""How long a confirmed answer waits for sources that were asked at the same time and may be fresher still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class CollectionOptions:
     """
 
     deadline_s: float = 10.0
-    patience_s: float = 1.5
+    patience_s: float = 0.45
     hedge_after_s: float = 0.8
     first_wave: int = 3
 
@@ -55,11 +60,19 @@ class CollectionHooks:
         order: whom to ask next about an inquiry, best first; those already asked are left out.
         judge: brings `inquiry.judgement` up to date.
         finished: told once when an inquiry ends, and again when a late answer changed its quotes.
+        usual_s: within which time nine calls in ten to the silent sources are answered; None where unknown.
+        hedge_after_s: how long the sources that were asked last may take before others are asked as well.
+        may_hedge: whether asking others while those are silent is within the budget; charges it.
+        explore: whom to ask when the inquiry has ended, only to learn; None for nobody.
     """
 
     order: Callable[[Inquiry], tuple[str, ...]]
     judge: Callable[[Inquiry], None]
     finished: Callable[[Inquiry], None]
+    usual_s: Callable[[Inquiry], float | None]
+    hedge_after_s: Callable[[Inquiry], float]
+    may_hedge: Callable[[], bool]
+    explore: Callable[[Inquiry], str | None]
 
 
 class Collection:
@@ -112,14 +125,18 @@ class Collection:
             still_open = [i for i in open_inquiries if not self._ended(i)]
             if still_open:
                 await self._wait_for_change(self._next_deadline(still_open))
+        explored = {i: self._hooks.explore(i) for i in self._inquiries}
+        self._dispatch({i: (source,) for i, source in explored.items() if source is not None}, start)
 
     def _ended(self, inquiry: Inquiry) -> bool:
         if inquiry.done.is_set():
             return True
-        elapsed = self._clock.monotonic() - self._started
+        now = self._clock.monotonic()
+        elapsed = now - self._started
         exhausted = not inquiry.pending and not self._hooks.order(inquiry)
-        impatient = elapsed >= self._options.patience_s and inquiry.presentable and inquiry.key.min_grade is None
-        if inquiry.satisfied or exhausted or impatient or elapsed >= self._options.deadline_s:
+        impatient = inquiry.presentable and inquiry.key.min_grade is None and elapsed >= self._patience_s(inquiry)
+        settled = inquiry.good_enough_at is not None and now >= inquiry.good_enough_at + SETTLE_S
+        if inquiry.satisfied or exhausted or impatient or settled or elapsed >= self._options.deadline_s:
             self._end(inquiry)
         return inquiry.done.is_set()
 
@@ -131,8 +148,19 @@ class Collection:
             inquiry.done.set()
 
     def _wants_more(self, inquiry: Inquiry) -> bool:
+        """Whether to ask the next sources: those asked have all answered, or are slower than usual.
+
+        What is slower than usual is hedged within a budget; what is slower than the options allow always is.
+        """
+        if not inquiry.pending:
+            return True
         waited = self._clock.monotonic() - inquiry.wave_started
-        return not inquiry.pending or waited >= self._options.hedge_after_s
+        if waited >= self._options.hedge_after_s:
+            return True
+        if inquiry.hedged or waited < self._hooks.hedge_after_s(inquiry) or not self._hooks.order(inquiry):
+            return False
+        inquiry.hedged = True
+        return self._hooks.may_hedge()
 
     def _next_wave(self, inquiry: Inquiry) -> tuple[str, ...]:
         answered = {quote.source for quote in inquiry.quotes}
@@ -143,6 +171,7 @@ class Collection:
         by_source: defaultdict[str, list[Inquiry]] = defaultdict(list)
         for inquiry, wave in waves.items():
             inquiry.wave_started = self._clock.monotonic()
+            inquiry.hedged = False
             for source in wave:
                 by_source[source].append(inquiry)
                 inquiry.asked.append(source)
@@ -154,7 +183,7 @@ class Collection:
         name = source.vendor.id
         budget = self._options.deadline_s - (self._clock.monotonic() - self._started)
         instruments: tuple[Instrument, ...] = tuple(i.instrument for i in inquiries)
-        asked = await source.quotes(instruments, budget)
+        asked = await source.quotes(instruments, budget, last_resort=not source.is_askable)
         self.calls += asked.calls
         missing = Failure(name, FailureKind.NO_DATA, "not in the reply")
         for inquiry in inquiries:
@@ -169,17 +198,31 @@ class Collection:
         inquiry.failures.pop(source, None)
         inquiry.quotes.extend(outcome.value)
         self._hooks.judge(inquiry)
+        if not inquiry.good_enough:
+            inquiry.good_enough_at = None
+        elif inquiry.good_enough_at is None:
+            inquiry.good_enough_at = self._clock.monotonic()
         if inquiry.done.is_set():
             self._hooks.finished(inquiry)
+
+    def _patience_s(self, inquiry: Inquiry) -> float:
+        """How long silent sources are waited for although something can be shown: a little over their usual time."""
+        usual = self._hooks.usual_s(inquiry)
+        if usual is None:
+            return self._options.patience_s
+        return min(max(SHORTEST_PATIENCE_S, usual * PATIENCE_FACTOR), self._options.patience_s)
 
     def _next_deadline(self, inquiries: Iterable[Inquiry]) -> float:
         now = self._clock.monotonic()
         instants = [self._started + self._options.deadline_s]
         for inquiry in inquiries:
             if self._hooks.order(inquiry):
-                instants.append(inquiry.wave_started + self._options.hedge_after_s)
+                usual = self._options.hedge_after_s if inquiry.hedged else self._hooks.hedge_after_s(inquiry)
+                instants.append(inquiry.wave_started + min(usual, self._options.hedge_after_s))
             if inquiry.presentable and inquiry.key.min_grade is None:
-                instants.append(self._started + self._options.patience_s)
+                instants.append(self._started + self._patience_s(inquiry))
+            if inquiry.good_enough_at is not None:
+                instants.append(inquiry.good_enough_at + SETTLE_S)
         return max(SMALLEST_WAIT_S, min(instants) - now)
 
     async def _wait_for_change(self, seconds: float) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import anyio
 
 from mdagent_mcp.consensus.quotes import QuoteJudgement
-from mdagent_mcp.domain.answers import QuoteAnswer
+from mdagent_mcp.domain.answers import QuoteAnswer, VoiceVerdict
 from mdagent_mcp.domain.failures import Failure
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.domain.quality import Grade, at_least
+
+_AGREEING: Final = frozenset({VoiceVerdict.SERVED, VoiceVerdict.AGREES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Inquiry:
         judgement: what the quotes come to; None while none is usable.
         answer: what the askers are given; None until done, and when there is none.
         wave_started: monotonic instant of the last wave.
+        hedged: whether the last wave was found slower than usual.
+        good_enough_at: monotonic instant since which nobody else needs to be asked; None while somebody does.
         waiters: askers waiting for it.
         done: set when the askers can be answered.
     """
@@ -56,6 +61,8 @@ class Inquiry:
     judgement: QuoteJudgement | None = None
     answer: QuoteAnswer | None = None
     wave_started: float = 0.0
+    hedged: bool = False
+    good_enough_at: float | None = None
     waiters: int = 0
     done: anyio.Event = field(default_factory=anyio.Event)
 
@@ -65,9 +72,24 @@ class Inquiry:
         return self.key.min_grade or Grade.A
 
     @property
+    def confirmed(self) -> bool:
+        """Whether two upstream groups say the same."""
+        if self.judgement is None:
+            return False
+        voices = self.judgement.explanation.voices
+        agreeing = {v.upstream_group for v in voices if v.verdict in _AGREEING and v.weight > 0}
+        return len(agreeing) > 1
+
+    @property
     def satisfied(self) -> bool:
         """Whether the wanted grade is reached."""
         return self.judgement is not None and at_least(self.judgement.grade, self.wanted)
+
+    @property
+    def good_enough(self) -> bool:
+        """Whether nobody else needs to be asked: a B that two groups confirm lacks no second opinion."""
+        wanted = self.key.min_grade is None and self.confirmed
+        return wanted and self.judgement is not None and at_least(self.judgement.grade, Grade.B)
 
     @property
     def presentable(self) -> bool:

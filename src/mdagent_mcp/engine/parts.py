@@ -14,6 +14,7 @@ from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.isolation import run_isolated
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
@@ -23,6 +24,8 @@ from mdagent_mcp.routing.planning import Candidate
 
 LEARNED_AFTER: Final = 50.0
 """Outcomes after which learned reliability weighs as much as the static trust of a source."""
+USUAL_AFTER: Final = 20
+"""Outcomes after which it is known how long a source usually takes."""
 
 STATE_FAILURES: Final[Mapping[SourceState, FailureKind]] = {
     SourceState.OPEN: FailureKind.CIRCUIT_OPEN,
@@ -100,6 +103,34 @@ class EngineParts:
             source.declared_delay_s,
             source.wait_s(),
         )
+
+    def usual_p90_s(self, source: str) -> float | None:
+        """The time within which nine calls in ten to a source are answered, seconds; None before enough were."""
+        known = self.memory.source_knowledge(source)
+        if known is None or known.latency_p90_ms is None or known.observations < USUAL_AFTER:
+            return None
+        return known.latency_p90_ms / 1000.0
+
+    def last_asked(self, source: str) -> tuple[float, str]:
+        """When a source was last heard of, epoch seconds, for choosing the one not seen longest."""
+        known = self.memory.source_knowledge(source)
+        heard = [] if known is None else [at for at in (known.last_success_at, known.last_error_at) if at is not None]
+        return (max(heard).timestamp() if heard else 0.0, source)
+
+    def last_resort(self, instrument: Instrument, only: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
+        """When nobody else can be asked: one source that is being rested, the one whose trouble is longest ago."""
+        rested = [
+            name
+            for name, source in allowed(self.sources, only).items()
+            if name not in asked and source.state() is SourceState.OPEN and source.refuses_quote(instrument) is None
+        ]
+        return tuple(sorted(rested, key=self.last_asked)[:1])
+
+    def probe_rested(self) -> None:
+        """Try again in the background what was rested long enough, now that somebody asks."""
+        for name, source in self.sources.items():
+            if source.wants_probe():
+                self.spawn(run_isolated, f"a probe of {name}", source.probe)
 
     def groups(self, instrument: Instrument) -> dict[str, str]:
         """The upstream group of every source for an instrument."""

@@ -48,6 +48,10 @@ class AskedSource(Protocol):
         """How long its limiter would make a call wait now."""
         ...
 
+    async def refresh_budget(self) -> None:
+        """Hear what other processes spent with the same key. Never raises but for cancellation."""
+        ...
+
     def refuses_quote(self, instrument: Instrument) -> str | None:
         """Why it cannot quote an instrument at all, decided without a call; None when it can."""
         ...
@@ -57,9 +61,20 @@ class AskedSource(Protocol):
         ...
 
     async def quotes(
-        self, instruments: tuple[Instrument, ...], budget_s: float
+        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
     ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
-        """Quotes of every instrument, by canonical symbol. Never raises but for cancellation."""
+        """Quotes of every instrument, by canonical symbol. Never raises but for cancellation.
+
+        As a last resort a source is asked although it is being rested.
+        """
+        ...
+
+    def wants_probe(self) -> bool:
+        """Whether something of it was rested long enough to be tried again."""
+        ...
+
+    async def probe(self) -> None:
+        """Find out whether what was rested is well again. Never raises but for cancellation."""
         ...
 
     async def history(self, query: HistoryQuery, budget_s: float) -> Asked[Outcome[History]]:

@@ -1,18 +1,21 @@
 """The story of a quote: cache, plan, ask, agree, grade, remember.
 
-What is kept in the cache are the sources' own quotes, not the answer: every time it is served it is judged again, so
-that its delay, its grade and its summary are true at that moment.
+What is kept in the cache are the sources' own quotes, not the answer: when it is served it is judged again, so that
+its delay, its grade and its summary are true at that moment. Only a judgement of the last instant serves as it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from mdagent_mcp.cache import TimedStore
+from mdagent_mcp.cache import Entry, TimedStore
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, source_outcomes
+from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.events import Graded, Judged
@@ -28,8 +31,18 @@ from mdagent_mcp.engine.collection import Collection, CollectionHooks
 from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey
 from mdagent_mcp.engine.parts import EngineParts, allowed, is_live, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
-from mdagent_mcp.routing.planning import asking_order
+from mdagent_mcp.resilience.backoff import earn, new_budget, spend
+from mdagent_mcp.resilience.hedging import HEDGE_BUDGET, HedgeOptions, hedge_delay_s
+from mdagent_mcp.routing.planning import asking_order, could_raise_confirmed
 
+JUDGEMENT_SERVES_S: Final = 0.1
+"""How long a judgement serves without being made again: its delay is told as it was then, which is that exact."""
+UNKNOWN_FOR_S: Final = 600.0
+"""How long a symbol that nobody knew is not asked for again."""
+_NOBODY_KNOWS: Final = frozenset({FailureKind.UNKNOWN_SYMBOL, FailureKind.UNSUPPORTED, FailureKind.RETIRED})
+HEDGING: Final = HedgeOptions()
+EXPLORATION: Final = 0.03
+"""Share of answers after which a source that was not asked is asked as well, for nobody but the memory."""
 _GRACE_S = 0.25
 """Time beyond the deadline that a collection gets to hand over what it has."""
 
@@ -43,12 +56,20 @@ class KeptQuotes:
         failures: of the sources that had nothing.
         grade: of the answer last given from it.
         evidence_id: under which that answer was kept.
+        served: the answer as it was last served from here; None before the first time.
     """
 
     quotes: tuple[Quote, ...]
     failures: tuple[Failure, ...]
     grade: Grade
     evidence_id: str
+    served: QuoteAnswer | None = None
+
+    def still_serves(self, now: datetime) -> QuoteAnswer | None:
+        """The answer served last, while its judgement is of this instant."""
+        if self.served is None or not 0.0 <= (now - self.served.judged_at).total_seconds() <= JUDGEMENT_SERVES_S:
+            return None
+        return self.served
 
 
 class QuoteEngine:
@@ -58,6 +79,8 @@ class QuoteEngine:
         self._parts = parts
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
+        self._unknown: TimedStore[InquiryKey, SymbolFailure] = TimedStore(parts.freshness.entries)
+        self._hedges = new_budget(HEDGE_BUDGET, parts.clock.monotonic())
 
     async def answer(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
         """Answer for every instrument asked; what has no answer is among the failures."""
@@ -66,7 +89,7 @@ class QuoteEngine:
         results: dict[str, QuoteAnswer | SymbolFailure] = {}
         asking: dict[str, Instrument] = {}
         for instrument in question.instruments:
-            cached = self._from_cache(question, instrument)
+            cached = self._from_cache(question, instrument) or self._known_unknown(question, instrument)
             if cached is None:
                 asking[instrument.symbol] = instrument
             else:
@@ -84,29 +107,54 @@ class QuoteEngine:
 
     def _from_cache(self, question: QuoteQuestion, instrument: Instrument) -> QuoteAnswer | None:
         now = self._parts.clock.now()
-        max_age = self._max_age(question, instrument, now)
         for key in dict.fromkeys((_key(question, instrument), replace(_key(question, instrument), min_grade=None))):
-            entry = self._kept.fresh(key, now, max_age)
-            if entry is None:
+            entry = self._kept.find(key)
+            if entry is None or entry.age_s(now) >= self._max_age(question, instrument, entry, now):
                 continue
-            failures = {f.source: f for f in entry.value.failures}
-            judgement = self._judge(instrument, entry.value.quotes, failures)
-            if judgement is None or not at_least(judgement.grade, question.min_grade or Grade.F):
-                continue
-            same = judgement.grade is entry.value.grade
-            evidence_id = entry.value.evidence_id if same else self._parts.evidence_id("q")
-            served = replace(answer(judgement, evidence_id), cached=True)
-            if not same:
-                self._parts.memory.keep(served)
-                self._kept.amend(key, replace(entry.value, grade=served.grade, evidence_id=evidence_id))
-            return served
+            served = entry.value.still_serves(now) or self._judged_again(key, instrument, entry.value)
+            if served is not None and at_least(served.grade, question.min_grade or Grade.F):
+                return served
         return None
 
-    def _max_age(self, question: QuoteQuestion, instrument: Instrument, now: datetime) -> float:
+    def _judged_again(self, key: InquiryKey, instrument: Instrument, kept: KeptQuotes) -> QuoteAnswer | None:
+        """What the kept quotes come to now; None when none of them can be used any more."""
+        judgement = self._judge(instrument, kept.quotes, {f.source: f for f in kept.failures})
+        if judgement is None:
+            return None
+        same = judgement.grade is kept.grade
+        evidence_id = kept.evidence_id if same else self._parts.evidence_id("q")
+        served = replace(answer(judgement, evidence_id), cached=True)
+        if not same:
+            self._parts.memory.keep(served)
+        self._kept.amend(key, replace(kept, grade=served.grade, evidence_id=evidence_id, served=served))
+        return served
+
+    def _max_age(
+        self, question: QuoteQuestion, instrument: Instrument, entry: Entry[KeptQuotes], now: datetime
+    ) -> float:
+        """How old the entry may be, seconds: a settled close does not change before the market trades again."""
         if question.max_age_s is not None:
             return question.max_age_s
         freshness = self._parts.freshness
-        return freshness.open_market_s if is_live(instrument, now) else freshness.closed_market_s
+        if is_live(instrument, now):
+            return freshness.open_market_s
+        settled = at_least(entry.value.grade, Grade.B) and self._settled(instrument, entry.stored_at, now)
+        return math.inf if settled else freshness.closed_market_s
+
+    def _settled(self, instrument: Instrument, then: datetime, now: datetime) -> bool:
+        """Whether the official close was final at `then` and nothing has been traded since."""
+        calendar = calendar_named(instrument.calendar)
+        completed = calendar.latest_completed(then)
+        if completed is None or calendar.latest_opened(now) != completed or is_live(instrument, then):
+            return False
+        return then >= completed.close + timedelta(seconds=self._parts.thresholds.settle_s)
+
+    def _known_unknown(self, question: QuoteQuestion, instrument: Instrument) -> SymbolFailure | None:
+        """That nobody knows a symbol, as everybody said a short while ago."""
+        if question.max_age_s == 0:
+            return None
+        entry = self._unknown.fresh(_key(question, instrument), self._parts.clock.now(), UNKNOWN_FOR_S)
+        return None if entry is None else entry.value
 
     async def _ask(
         self,
@@ -141,8 +189,18 @@ class QuoteEngine:
         """Begin a collection for what is not being asked about already."""
         new = [Inquiry(_key(question, i), i) for i in instruments if _key(question, i) not in self._flights]
         if new:
-            hooks = CollectionHooks(self._order, self._judge_inquiry, self._finished)
+            hooks = CollectionHooks(
+                order=self._order,
+                judge=self._judge_inquiry,
+                finished=self._finished,
+                usual_s=self._usual_s,
+                hedge_after_s=self._hedge_after_s,
+                may_hedge=self._may_hedge,
+                explore=self._explore,
+            )
             parts = self._parts
+            parts.probe_rested()
+            self._hedges = earn(self._hedges, HEDGE_BUDGET, parts.clock.monotonic())
             collection = Collection(new, parts.sources, parts.clock, parts.collection, hooks)
             for inquiry in new:
                 self._flights[inquiry.key] = (inquiry, collection)
@@ -153,7 +211,28 @@ class QuoteEngine:
         return self._flights[_key(question, instrument)]
 
     def _result(self, inquiry: Inquiry) -> QuoteAnswer | SymbolFailure:
-        return inquiry.answer if inquiry.answer is not None else symbol_failure(inquiry.key.symbol, inquiry.failures)
+        if inquiry.answer is not None:
+            return inquiry.answer
+        failure = symbol_failure(inquiry.key.symbol, inquiry.failures)
+        if failure.kind is FailureKind.UNKNOWN_SYMBOL:
+            if all(kind in _NOBODY_KNOWS for kind in failure.sources.values()):
+                self._unknown.store(inquiry.key, failure, self._parts.clock.now())
+            return failure
+        return self._last_known(inquiry) or failure
+
+    def _last_known(self, inquiry: Inquiry) -> QuoteAnswer | None:
+        """During an outage what was known before it, at the grade of its age; None when that is not to be stated."""
+        entry = self._kept.find(replace(inquiry.key, min_grade=None))
+        if entry is None:
+            return None
+        judgement = self._judge(inquiry.instrument, entry.value.quotes, inquiry.failures)
+        if judgement is None or not at_least(judgement.grade, inquiry.key.min_grade or Grade.D):
+            return None
+        told = f"No source answers now; this is what was known {duration_text(entry.age_s(judgement.judged_at))} ago. "
+        known = replace(answer(judgement, self._parts.evidence_id("q")), cached=True)
+        known = replace(known, summary=told + known.summary)
+        self._parts.memory.keep(known)
+        return known
 
     def _order(self, inquiry: Inquiry) -> tuple[str, ...]:
         parts = self._parts
@@ -170,10 +249,46 @@ class QuoteEngine:
                 inquiry.failures.setdefault(name, failure)
             elif source.is_askable:
                 candidates.append(parts.candidate(source, inquiry.instrument))
+        if not candidates and not inquiry.quotes and not inquiry.pending:
+            return parts.last_resort(inquiry.instrument, inquiry.key.sources, inquiry.asked)
         groups = {parts.sources[name].group_of(inquiry.instrument) for name in inquiry.asked}
         live = is_live(inquiry.instrument, parts.clock.now())
+        if inquiry.good_enough:
+            return ()
+        if inquiry.confirmed and inquiry.key.min_grade is None:
+            candidates = [c for c in candidates if could_raise_confirmed(c, live=live)]
         cheapest = inquiry.key.min_grade is not None and bool(inquiry.asked)
         return asking_order(candidates, live=live, asked_groups=groups, cheapest_first=cheapest)
+
+    def _usual_s(self, inquiry: Inquiry) -> float | None:
+        """The usual time of the slowest source that is silent; None when one's is not known."""
+        usual = [self._parts.usual_p90_s(source) for source in inquiry.pending]
+        known = [seconds for seconds in usual if seconds is not None]
+        return max(known) if known and len(known) == len(usual) else None
+
+    def _hedge_after_s(self, inquiry: Inquiry) -> float:
+        """How long the sources that are asked may take before others are asked as well."""
+        return hedge_delay_s(map(self._parts.usual_p90_s, inquiry.pending), HEDGING)
+
+    def _may_hedge(self) -> bool:
+        self._hedges, granted = spend(self._hedges, HEDGE_BUDGET, self._parts.clock.monotonic())
+        return granted
+
+    def _explore(self, inquiry: Inquiry) -> str | None:
+        """Now and then, a free source that was not asked: what it says late, or differently, is learned from."""
+        if inquiry.answer is None or inquiry.key.sources or self._parts.rng.random() >= EXPLORATION:
+            return None
+        sources = self._parts.sources
+        free = [
+            name
+            for name, source in sources.items()
+            if name not in inquiry.asked
+            and source.is_askable
+            and source.cost_per_call == 0
+            and source.wait_s() == 0
+            and source.refuses_quote(inquiry.instrument) is None
+        ]
+        return min(free, key=self._parts.last_asked, default=None)
 
     def _judge_inquiry(self, inquiry: Inquiry) -> None:
         inquiry.judgement = self._judge(inquiry.instrument, tuple(inquiry.quotes), inquiry.failures)

@@ -89,8 +89,10 @@ class Engine:
         """
         if source is not None and source not in self._parts.sources:
             raise InvalidArgumentError("source", f"must be one of {', '.join(self._parts.sources)}")
-        shares = self._shares()
         names = self.source_ids if source is None else (source,)
+        for name in names:
+            await self._parts.sources[name].refresh_budget()
+        shares = self._shares()
         sessions, symbols, observations = self._parts.memory.totals()
         totals = self._reporting.totals
         return tuple(self._reporting.status(name, shares.get(name, 0.0)) for name in names), Overall(

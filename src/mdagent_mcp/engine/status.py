@@ -6,13 +6,18 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.status import BudgetView, SourceState, SourceStatus
 from mdagent_mcp.domain.vendor import Key
 from mdagent_mcp.memory.store import Memory
+from mdagent_mcp.resilience.circuit_breaker import Level
+from mdagent_mcp.transport.breaking import Trouble
 from mdagent_mcp.transport.browser import INSTALL
 from mdagent_mcp.transport.source import Source
 
+TROUBLES_TOLD: Final = 3
+"""Circuits that are not closed of which a status tells the reason."""
 _LISTED_FOR: Final = parse_symbol("AAPL")
 """The upstream group that is listed is the one for United States equities."""
 
@@ -66,8 +71,9 @@ def _successors(source: Source, state: SourceState) -> tuple[str, ...]:
 
 
 def _retry_in_s(source: Source, state: SourceState) -> float | None:
-    if state is SourceState.OPEN:
-        return source.breaker.retry_in_s()
+    troubles = source.breaker.troubles()
+    if troubles and state in {SourceState.OPEN, SourceState.DEGRADED, SourceState.LIVE}:
+        return min(trouble.retry_in_s for trouble in troubles)
     resting = source.limiter.resting()
     return None if resting is None else resting[1]
 
@@ -76,7 +82,7 @@ def _reason(source: Source, state: SourceState) -> str:
     key = source.vendor.key
     reasons = {
         SourceState.LIVE: "answers, or was not asked yet",
-        SourceState.DEGRADED: "failed recently and is being tried with few calls",
+        SourceState.DEGRADED: "has become slow",
         SourceState.OPEN: "failed repeatedly and is being rested",
         SourceState.THROTTLED: f"asked us to slow down{_as_browser(source)}",
         SourceState.EXHAUSTED: "its quota is spent",
@@ -84,7 +90,20 @@ def _reason(source: Source, state: SourceState) -> str:
         SourceState.DISABLED: "disabled in the settings",
         SourceState.RETIRED: source.vendor.retirement.reason if source.vendor.retirement is not None else "",
     }
-    return reasons[state]
+    told = [_trouble_text(trouble) for trouble in source.breaker.troubles()[:TROUBLES_TOLD]]
+    if source.limiter.budget.trouble:
+        told.append(f"its budget is kept by this process alone: {source.limiter.budget.trouble}")
+    if not told or state not in {SourceState.LIVE, SourceState.DEGRADED, SourceState.OPEN}:
+        return reasons[state]
+    return clean_text("; ".join(told))
+
+
+def _trouble_text(trouble: Trouble) -> str:
+    """Which circuit is not closed, why, and when it is tried again."""
+    named = {Level.SOURCE: "the source"}.get(trouble.cell.level, str(trouble.cell).replace(":", " of "))
+    because = f" ({trouble.because})" if trouble.because else ""
+    when = f"is rested for {trouble.retry_in_s:.0f} s more" if trouble.retry_in_s > 0 else "is being tried again"
+    return f"{named} failed repeatedly{because} and {when}"
 
 
 def _as_browser(source: Source) -> str:
@@ -103,13 +122,13 @@ def _capabilities(source: Source) -> tuple[str, ...]:
 
 
 def _budget(source: Source, clock: Clock) -> tuple[BudgetView, ...]:
-    now, monotonic = clock.now(), clock.monotonic()
+    now, spent_at = clock.now(), source.limiter.budget.now
     return tuple(
         BudgetView(
             view.quota.name,
             view.quota.limit,
             view.used,
-            None if view.resets_at is None else now + timedelta(seconds=view.resets_at - monotonic),
+            None if view.resets_at is None else now + timedelta(seconds=view.resets_at - spent_at),
         )
         for view in source.limiter.usage()
     )

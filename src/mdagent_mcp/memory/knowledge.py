@@ -22,6 +22,7 @@ class SourceKnowledge:
         source: source id.
         reliability: how often it was right.
         latency_p50_ms: median time to an answer, milliseconds; None before the first.
+        latency_p90_ms: nine answers in ten came within this time.
         latency_p95_ms: 95 % of answers came within this time.
         observations: outcomes it was learned from.
         last_success_at: when it last answered; None before.
@@ -32,6 +33,7 @@ class SourceKnowledge:
     source: str
     reliability: Reliability
     latency_p50_ms: float | None
+    latency_p90_ms: float | None
     latency_p95_ms: float | None
     observations: int
     last_success_at: datetime | None
@@ -78,6 +80,7 @@ def source_knowledge(source: str, cell: Cell) -> SourceKnowledge:
         source=source,
         reliability=reliability(cell),
         latency_p50_ms=_milliseconds(quantile(cell.latency, 0.50)),
+        latency_p90_ms=_milliseconds(quantile(cell.latency, 0.90)),
         latency_p95_ms=_milliseconds(quantile(cell.latency, 0.95)),
         observations=cell.outcomes,
         last_success_at=_instant(cell.last_success_at),

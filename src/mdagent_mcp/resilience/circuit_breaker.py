@@ -71,6 +71,8 @@ class Level(StrEnum):
 
     SOURCE = "source"
     ENDPOINT = "endpoint"
+    SYMBOL = "symbol"
+    """One instrument at one endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +82,26 @@ class Evidence:
     Attributes:
         source: weight against the source as a whole; 0 says nothing against it.
         endpoint: weight against the one endpoint.
+        symbol: weight against the one instrument at that endpoint.
         answered: without weight against it, it proves that the source works; otherwise it proves nothing.
     """
 
     source: float = 0.0
     endpoint: float = 0.0
+    symbol: float = 0.0
     answered: bool = False
 
     def against(self, level: Level) -> float:
         """The weight on one level."""
-        return self.source if level is Level.SOURCE else self.endpoint
+        return {Level.SOURCE: self.source, Level.ENDPOINT: self.endpoint, Level.SYMBOL: self.symbol}[level]
 
 
 _ANSWERED: Final = Evidence(answered=True)
 _SILENT: Final = Evidence()
-_ENDPOINT_UNWELL: Final = Evidence(source=0.3, endpoint=1.0)
+_ENDPOINT_UNWELL: Final = Evidence(source=0.3, endpoint=1.0, symbol=1.0)
+WRONG_PRICE: Final = Evidence(source=0.1, endpoint=0.3, symbol=1.25)
+"""What a price says that the consensus found wrong: mostly against this source for this instrument, where it also
+takes back that the call had counted as answered."""
 
 WEIGHTS: Final[Mapping[FailureKind | None, Evidence]] = MappingProxyType(
     {
@@ -153,6 +160,8 @@ class BreakerOptions:
 
 
 MAX_DOUBLINGS: Final = 8
+EARLY_AFTER_S: Final = 1.0
+"""Seconds after which a break may be cut short when nobody else is left to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +227,20 @@ class Breaker:
     issued: int = 0
 
 
-def allow(breaker: Breaker, now: float) -> tuple[Breaker, Permit | Refusal]:
-    """Ask leave to make a call at `now`, in seconds."""
+def allow(breaker: Breaker, now: float, *, early: bool = False) -> tuple[Breaker, Permit | Refusal]:
+    """Ask leave to make a call.
+
+    Args:
+        breaker: as it is.
+        now: seconds.
+        early: whether a break may be cut short because nobody else is left to ask; at most once in `EARLY_AFTER_S`.
+    """
     if breaker.circuit is Circuit.CLOSED:
         return breaker, Permit(breaker.generation)
     if breaker.circuit is Circuit.OPEN:
-        if now < breaker.rest_until:
-            return breaker, Refusal(seconds_until(breaker.rest_until, now))
+        over_at = min(breaker.rest_until, breaker.since + EARLY_AFTER_S) if early else breaker.rest_until
+        if now < over_at:
+            return breaker, Refusal(seconds_until(over_at, now))
         breaker = _moved(breaker, Signal.RESTED, now)
     under_way = tuple(probe for probe in breaker.probes if probe.expires_at > now)
     if len(under_way) > breaker.recovered:
@@ -243,6 +259,8 @@ def report(
     rng: random.Random,
     *,
     retry_after_s: float | None = None,
+    share: float = 1.0,
+    learn: bool = True,
 ) -> Breaker:
     """Tell what became of a permitted call.
 
@@ -253,12 +271,15 @@ def report(
         now: seconds.
         rng: chance for the jitter of a break.
         retry_after_s: the wait an unwell source asked for; it is rested at once where the failure weighs fully.
+        share: of the weight of a failure; less than 1 for one that repeats what was told a moment ago.
+        learn: whether the idea of what is usual may follow; not where peers show that it is not usual.
     """
     if permit.generation != breaker.generation:
         return breaker
     evidence = WEIGHTS[kind]
     if permit.probe is None:
-        return _reported_closed(breaker, evidence, now, rng, retry_after_s)
+        seen = Observed(evidence.against(breaker.level) * share, evidence.answered, retry_after_s, learn)
+        return _reported_closed(breaker, seen, now, rng)
     if not any(probe.number == permit.probe and probe.expires_at > now for probe in breaker.probes):
         return breaker
     others = tuple(probe for probe in breaker.probes if probe.number != permit.probe)
@@ -273,25 +294,49 @@ def report(
     return replace(_moved(breaker, Signal.RECOVERED, now), detector=calmed(breaker.detector))
 
 
+def contradict(breaker: Breaker, now: float, rng: random.Random) -> Breaker:
+    """Tell that the consensus found a price wrong which an answered call had brought.
+
+    It says nothing while the circuit is not closed: who is rested or tried has not been asked.
+    """
+    if breaker.circuit is not Circuit.CLOSED:
+        return breaker
+    return _reported_closed(breaker, Observed(WRONG_PRICE.against(breaker.level)), now, rng)
+
+
 def retry_at(breaker: Breaker) -> float | None:
     """When the source is tried again, seconds; None while its circuit is not open."""
     return breaker.rest_until if breaker.circuit is Circuit.OPEN else None
 
 
-def _reported_closed(
-    breaker: Breaker, evidence: Evidence, now: float, rng: random.Random, retry_after_s: float | None
-) -> Breaker:
-    weight = evidence.against(breaker.level)
-    if weight == 0 and not evidence.answered:
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """An outcome as one closed breaker sees it.
+
+    Attributes:
+        weight: against it; 0 for none.
+        answered: without weight, it proves that the source works; otherwise it proves nothing.
+        retry_after_s: the wait that was asked for; None for none.
+        learn: whether the idea of what is usual may follow.
+    """
+
+    weight: float
+    answered: bool = False
+    retry_after_s: float | None = None
+    learn: bool = True
+
+
+def _reported_closed(breaker: Breaker, seen: Observed, now: float, rng: random.Random) -> Breaker:
+    if seen.weight == 0 and not seen.answered:
         return breaker
-    detector, alarm = observe(breaker.detector, now, weight)
-    asked_for_rest = retry_after_s is not None and retry_after_s > 0 and weight >= 1
+    detector, alarm = observe(breaker.detector, now, seen.weight, learn=seen.learn)
+    asked_for_rest = seen.retry_after_s is not None and seen.retry_after_s > 0 and seen.weight >= 1
     if not alarm and not asked_for_rest:
         return replace(breaker, detector=detector)
     forgiven = int((now - breaker.since) / breaker.options.recovery_s)
     doublings = max(0, breaker.doublings - max(0, forgiven))
     failing = replace(breaker, detector=detector, doublings=doublings)
-    return _rested(_moved(failing, Signal.FAILING, now), now, rng, retry_after_s)
+    return _rested(_moved(failing, Signal.FAILING, now), now, rng, seen.retry_after_s)
 
 
 def _rested(breaker: Breaker, now: float, rng: random.Random, retry_after_s: float | None) -> Breaker:

@@ -56,13 +56,14 @@ def threshold(detector: Detector) -> float:
     return min(max(wanted, lowest), HIGHEST_THRESHOLD)
 
 
-def observe(detector: Detector, now: float, weight: float) -> tuple[Detector, bool]:
+def observe(detector: Detector, now: float, weight: float, *, learn: bool = True) -> tuple[Detector, bool]:
     """Take in one outcome.
 
     Args:
         detector: as it was.
         now: seconds.
         weight: 0 for a success; for a failure how much it speaks against this source, up to 1.
+        learn: whether the idea of what is usual may follow; not where peers show that it is not usual at all.
 
     Returns:
         The detector after it, and whether the alarm is raised.
@@ -75,7 +76,7 @@ def observe(detector: Detector, now: float, weight: float) -> tuple[Detector, bo
         score = max(0.0, current.score + math.log((1.0 - frequent) / (1.0 - usual)))
     limit = threshold(current)
     rate, observed = current.failure_rate, current.observed
-    if score < LEARNING_SHARE * limit:
+    if learn and score < LEARNING_SHARE * limit:
         rate += ((1.0 if weight > 0 else 0.0) - rate) / (min(observed, 1000) + INERTIA)
         rate, observed = max(rate, _RATE_FLOOR), observed + 1
     return Detector(score, rate, observed, current.gap_s, now), score >= limit

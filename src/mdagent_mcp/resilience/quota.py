@@ -1,19 +1,24 @@
 """Vendors' quotas kept exactly: no sliding window ever holds more than its limit.
 
-The rule of this module: pure arithmetic, `(log, quotas, now, weight) -> (log, admission)`. `now` is seconds on a scale
-that never goes back; who calls reads the clock and does the waiting. A token bucket as large as the limit would admit
-up to twice the limit within one window, so admissions are remembered instead. All quotas of a plan hold at once: a
-call is admitted by every one of them or charged to none.
+The rule of this module: pure arithmetic, `(log, quotas, now, weight) -> (log, admission)`. `now` is epoch seconds; who
+calls reads the clock and does the waiting. A token bucket as large as the limit would admit up to twice the limit
+within one window, so admissions are remembered instead. All quotas of a plan hold at once: a call is admitted by every
+one of them or charged to none. A clock that was set back opens no window early: what was admitted "later than now"
+counts as admitted now.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
+from zoneinfo import ZoneInfo
 
+from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Quota
 
 MAX_ENTRIES: Final = 1024
@@ -21,6 +26,10 @@ MAX_ENTRIES: Final = 1024
 call, which errs on the vendor's side."""
 LONGEST_BLOCK_S: Final = 86_400.0
 """A vendor's `Retry-After` is believed up to a day."""
+MARGIN_SHARE: Final = 0.02
+"""Share of a window that a margin adds at most, so that a margin made for minutes does not halve seconds."""
+CLOCK_JITTER_S: Final = 1.0
+"""A clock that lies no further back than this is waited for instead of being taken for one that was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,7 @@ class Window:
 
 
 _NOTHING: Final[Mapping[Quota, Window]] = MappingProxyType({})
+_ZONE_STEP_S: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +71,13 @@ class QuotaLog:
     Attributes:
         windows: per quota.
         blocked_until: nothing is admitted before, because the vendor said so; seconds.
+        blocked_because: what the vendor said; None when nothing was said.
         newest: the latest `now` that was seen.
     """
 
     windows: Mapping[Quota, Window] = field(default_factory=lambda: _NOTHING)
     blocked_until: float = 0.0
+    blocked_because: FailureKind | None = None
     newest: float = 0.0
 
 
@@ -113,22 +125,23 @@ def admit(
         log: what was admitted so far.
         quotas: all that hold for the call. One that the log does not know yet (the plan was changed) starts from what
             the longest known window remembers.
-        now: seconds; an earlier instant than one seen before counts as that one.
+        now: epoch seconds.
         weight: what the call costs in the vendor's unit, at least 1.
-        margin_s: every window is held this much longer, for requests that reach the vendor at uneven pace.
+        margin_s: every window is held this much longer, for requests that reach the vendor at uneven pace; at most
+            `MARGIN_SHARE` of it.
 
     Raises:
         ValueError: when the weight is not positive or the margin negative.
     """
     if weight < 1 or margin_s < 0:
         raise ValueError(f"a call costs at least 1 and a margin is not negative, got {weight} and {margin_s}")
-    now = max(now, log.newest)
+    log, now = _at(log, now)
     current = {quota: _within(_known(log, quota), quota, now, margin_s) for quota in quotas}
     refusal = _refusal(log, current, now, weight, margin_s)
     if refusal is not None:
-        return QuotaLog({**log.windows, **current}, log.blocked_until, now), refusal
+        return replace(log, windows={**log.windows, **current}), refusal
     charged = {quota: _charged(window, quota, now, weight) for quota, window in current.items()}
-    return QuotaLog({**log.windows, **charged}, log.blocked_until, now), Admission(allowed=True)
+    return replace(log, windows={**log.windows, **charged}), Admission(allowed=True)
 
 
 def peek(log: QuotaLog, quotas: Sequence[Quota], now: float, weight: int = 1, *, margin_s: float = 0.0) -> Admission:
@@ -136,22 +149,47 @@ def peek(log: QuotaLog, quotas: Sequence[Quota], now: float, weight: int = 1, *,
     return admit(log, quotas, now, weight, margin_s=margin_s)[1]
 
 
-def block_until(log: QuotaLog, now: float, until: float) -> QuotaLog:
+def charge(log: QuotaLog, quotas: Sequence[Quota], now: float, weight: int) -> QuotaLog:
+    """Charge what was spent without our leave: by a process that could not be asked, or by somebody with the same key.
+
+    Args:
+        log: what was admitted so far.
+        quotas: those it counts against.
+        now: epoch seconds.
+        weight: calls or credits; nothing is charged where it is not positive.
+    """
+    if weight < 1:
+        return log
+    log, now = _at(log, now)
+    current = {quota: _charged(_within(_known(log, quota), quota, now, 0.0), quota, now, weight) for quota in quotas}
+    return replace(log, windows={**log.windows, **current})
+
+
+def block_until(log: QuotaLog, now: float, until: float, because: FailureKind | None = None) -> QuotaLog:
     """Admit nothing before `until`, as a vendor's `Retry-After` asks; never shortens an earlier request to rest.
 
     At most `LONGEST_BLOCK_S` from now are believed.
+
+    Args:
+        log: what was admitted so far.
+        now: epoch seconds.
+        until: epoch seconds.
+        because: what the vendor said.
 
     Raises:
         ValueError: when an instant is not a finite number.
     """
     if not math.isfinite(now) or not math.isfinite(until):
         raise ValueError(f"an instant is a finite number of seconds, got {now} and {until}")
-    return QuotaLog(log.windows, max(log.blocked_until, min(until, now + LONGEST_BLOCK_S)), log.newest)
+    believed = min(until, now + LONGEST_BLOCK_S)
+    if believed <= log.blocked_until:
+        return log
+    return replace(log, blocked_until=believed, blocked_because=because)
 
 
 def usage(log: QuotaLog, quotas: Sequence[Quota], now: float, *, margin_s: float = 0.0) -> tuple[QuotaUsage, ...]:
     """How much of each quota is spent, in their order."""
-    now = max(now, log.newest)
+    log, now = _at(log, now)
     views = []
     for quota in quotas:
         window = _within(_known(log, quota), quota, now, margin_s)
@@ -168,6 +206,21 @@ def seconds_until(instant: float, now: float) -> float:
     return wait if now + wait >= instant else math.nextafter(instant, math.inf) - now
 
 
+def _at(log: QuotaLog, now: float) -> tuple[QuotaLog, float]:
+    """The log as it is at `now`, and the instant that counts as now."""
+    if now >= log.newest - CLOCK_JITTER_S:
+        now = max(now, log.newest)
+        return replace(log, newest=now), now
+    windows = {quota: _redated(window, now) for quota, window in log.windows.items()}
+    blocked = min(log.blocked_until, now + LONGEST_BLOCK_S)
+    return QuotaLog(windows, blocked, log.blocked_because, now), now
+
+
+def _redated(window: Window, now: float) -> Window:
+    spendings = (Spending(min(s.first, now), min(s.last, now), s.weight) for s in window.spendings)
+    return Window(tuple(spendings), window.used)
+
+
 def _known(log: QuotaLog, quota: Quota) -> Window:
     if quota in log.windows:
         return log.windows[quota]
@@ -181,7 +234,24 @@ def _reach(window: Window) -> tuple[float, float]:
 
 
 def _free_at(spending: Spending, quota: Quota, margin_s: float) -> float:
+    margin_s = min(margin_s, MARGIN_SHARE * quota.window_s)
+    if quota.resets is not None:
+        return _reset_after(quota, spending.last) + margin_s
     return spending.last + (quota.window_s + margin_s)
+
+
+def _reset_after(quota: Quota, instant: float) -> float:
+    """The first reset of a calendar quota after an instant, epoch seconds."""
+    return _midnight_after(quota.zone, quota.resets == "month", int(instant // _ZONE_STEP_S))
+
+
+@lru_cache(maxsize=1024)
+def _midnight_after(zone: str, monthly: bool, step: int) -> float:  # noqa: FBT001 - a key of the cache
+    # Every zone's midnight is a whole quarter of an hour of UTC, so all instants of a step share their next midnight.
+    local = datetime.fromtimestamp(step * _ZONE_STEP_S, ZoneInfo(zone))
+    first = local.replace(day=1) + timedelta(days=32) if monthly else local + timedelta(days=1)
+    day = first.replace(day=1) if monthly else first
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).timestamp()
 
 
 def _within(window: Window, quota: Quota, now: float, margin_s: float) -> Window:
@@ -222,7 +292,14 @@ def _room_at(window: Window, quota: Quota, weight: int, margin_s: float) -> floa
 
 def _charged(window: Window, quota: Quota, now: float, weight: int) -> Window:
     used, newest = window.used + weight, window.spendings[-1:]
-    if newest and quota.limit > MAX_ENTRIES and now - newest[0].first < quota.window_s / MAX_ENTRIES:
+    if newest and _share_a_slot(newest[0], quota, now):
         joined = Spending(newest[0].first, now, newest[0].weight + weight)
         return Window((*window.spendings[:-1], joined), used)
     return Window((*window.spendings, Spending(now, now, weight)), used)
+
+
+def _share_a_slot(newest: Spending, quota: Quota, now: float) -> bool:
+    """Whether a call now is remembered together with the last one: both leave the window at the same time."""
+    if quota.resets is not None:
+        return _reset_after(quota, newest.last) == _reset_after(quota, now)
+    return quota.limit > MAX_ENTRIES and now - newest.first < quota.window_s / MAX_ENTRIES

@@ -19,6 +19,8 @@ COST_WEIGHT: Final = 0.5
 WAIT_WEIGHT: Final = 0.2
 """Utility lost per second that the source's own limiter would make us wait."""
 LATE_S: Final = 60.0
+CHEAP: Final = 0.02
+"""Cost per call up to which a source is asked although the answer is confirmed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,19 @@ def utility(candidate: Candidate, *, live: bool) -> float:
     """
     late = DELAY_PENALTY if live and candidate.declared_delay_s > LATE_S else 0.0
     return candidate.trust - late - COST_WEIGHT * candidate.cost_per_call - WAIT_WEIGHT * candidate.wait_s
+
+
+def could_raise_confirmed(candidate: Candidate, *, live: bool) -> bool:
+    """Whether a source may still raise the grade of a price that two groups confirm, at a price that is worth it.
+
+    A source that is late by contract cannot: what the price lacks is freshness.
+
+    Args:
+        candidate: the source.
+        live: whether the market trades.
+    """
+    late = live and candidate.declared_delay_s > LATE_S
+    return not late and candidate.cost_per_call <= CHEAP
 
 
 def asking_order(

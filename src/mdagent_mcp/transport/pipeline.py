@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol, TypeVar
 
 from mdagent_mcp.domain.failures import Outcome
@@ -12,6 +13,17 @@ from mdagent_mcp.domain.vendor import Endpoint
 AnswerT = TypeVar("AnswerT")
 Proceed = Callable[[], Awaitable[Outcome[AnswerT]]]
 """The rest of the pipeline, down to the exchange. Never raises but for cancellation."""
+
+
+class Priority(IntEnum):
+    """Who goes first where calls have to wait; the lower one."""
+
+    QUOTE = 0
+    """Somebody waits for a price."""
+    HISTORY = 1
+    """Somebody waits for a series."""
+    BACKGROUND = 2
+    """Nobody waits: probes and exploration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +35,16 @@ class Call:
         symbols: canonical symbols it is about.
         ends_at: monotonic instant at which its answer is of no more use.
         cost: calls or credits that the vendor charges for it.
+        priority: who goes first where calls have to wait.
+        last_resort: nobody else is left to ask, so a source that is rested is asked all the same.
     """
 
     endpoint: Endpoint
     symbols: tuple[str, ...]
     ends_at: float
     cost: int = 1
+    priority: Priority = Priority.QUOTE
+    last_resort: bool = False
 
 
 class Strategy(Protocol):

@@ -8,8 +8,7 @@ strategy around it.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -22,7 +21,7 @@ from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome,
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Quote
 from mdagent_mcp.domain.questions import Asked
-from mdagent_mcp.domain.refusals import refuse_errors, rest_s
+from mdagent_mcp.domain.refusals import refuse_errors, remaining_of, rest_s
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import (
     Endpoint,
@@ -36,20 +35,21 @@ from mdagent_mcp.domain.vendor import (
     Vendor,
 )
 from mdagent_mcp.resilience.backoff import BackoffOptions, BudgetOptions
+from mdagent_mcp.transport.asking import Asking, Manner, Remembered, about, each
 from mdagent_mcp.transport.breaking import Breaking
+from mdagent_mcp.transport.budgets import Budget, BudgetStore, PrivateStore, account_of
 from mdagent_mcp.transport.entitlement import Entitlements
 from mdagent_mcp.transport.http import VendorClient
-from mdagent_mcp.transport.outcomes import QuoteOutcomes, is_unknown, joined, of_symbol
-from mdagent_mcp.transport.pipeline import AnswerT, Call, Strategy, run_pipeline
+from mdagent_mcp.transport.limiting import Limiting
+from mdagent_mcp.transport.outcomes import QuoteOutcomes
+from mdagent_mcp.transport.peers import Peers
+from mdagent_mcp.transport.pipeline import AnswerT, Call, Priority, Strategy, run_pipeline
 from mdagent_mcp.transport.redaction import Redactor
-from mdagent_mcp.transport.strategies import Limiting, Retrying, TimeLimiting
+from mdagent_mcp.transport.strategies import Retrying, TimeLimiting
 from mdagent_mcp.transport.tokens import TokenKeeper, is_refusal
 
 BATCH_FROM: Final = 3
 """Symbols from which a batch call is worth more than single ones, which carry more fields."""
-REMEMBERED_FORMS: Final = 4096
-MOST_PAGES: Final = 20
-"""Pages of one series that are followed; what lies beyond is missing bars to the consensus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,8 @@ class Source:
         clock: Clock,
         emit: Emit,
         rng: random.Random,
+        budgets: BudgetStore | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self.vendor = vendor
         self.options = options
@@ -94,8 +96,9 @@ class Source:
         self._clock = clock
         self._emit = emit
         self._redact = Redactor.of([client.key] if client.key is not None else [])
-        self.limiter = Limiting(vendor.id, clock, options.quotas)
-        self.breaker = Breaking(vendor.id, clock, rng)
+        account = account_of(vendor.id, client.key)
+        self.limiter = Limiting(vendor.id, clock, Budget(account, options.quotas, clock, budgets or PrivateStore()))
+        self.breaker = Breaking(vendor.id, clock, rng, peers)
         self.strategies: tuple[Strategy, ...] = (
             Retrying(clock, rng, BackoffOptions(), BudgetOptions()),
             self.breaker,
@@ -105,7 +108,7 @@ class Source:
         self._entitlements = Entitlements(options.excluded)
         self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, self._send_for_token)
         self._slots = anyio.CapacityLimiter(vendor.concurrency)
-        self._forms: dict[tuple[Endpoint, str], int] = {}
+        self._remembered = Remembered()
 
     @property
     def declared_delay_s(self) -> float:
@@ -116,6 +119,11 @@ class Source:
     def cost_per_call(self) -> float:
         """0 is free, 1 a scarce call."""
         return self.options.cost_per_call
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether it may be asked at all: not retired, not disabled, and with a key where it needs one."""
+        return self.state() not in {SourceState.RETIRED, SourceState.DISABLED, SourceState.NO_KEY}
 
     @property
     def excluded(self) -> frozenset[Endpoint]:
@@ -134,6 +142,10 @@ class Source:
     def wait_s(self) -> float:
         """How long its limiter would make a call wait now."""
         return self.limiter.wait_s()
+
+    async def refresh_budget(self) -> None:
+        """Hear what other processes spent with the same key."""
+        await self.limiter.budget.refresh()
 
     def state(self) -> SourceState:
         """What it is doing; the first thing that keeps it from being asked."""
@@ -167,9 +179,11 @@ class Source:
             return f"the plan of this key does not include history at {self.vendor.title}"
         return self.vendor.history.refuses(query)
 
-    async def quotes(self, instruments: tuple[Instrument, ...], budget_s: float) -> Asked[QuoteOutcomes]:
+    async def quotes(
+        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
+    ) -> Asked[QuoteOutcomes]:
         """Quotes of every instrument by canonical symbol, in batch calls where that is worth it."""
-        asking = _Asking(self, self._clock.monotonic() + budget_s)
+        asking = self._asking(budget_s, last_resort=last_resort)
         answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
         batch = self.vendor.quotes
         together = () if batch is None else tuple(i for i in instruments if self._serves_in_batch(batch, i))
@@ -181,7 +195,7 @@ class Source:
             size = self._batch_size(batch, together)
             chunks = (together[i : i + size] for i in range(0, len(together), size))
             work += (partial(asking.quote_batch, batch, chunk, answers) for chunk in chunks)
-        await _each(lambda task: task(), work, self._slots)
+        await each(work, self._slots)
         return Asked(answers, asking.calls)
 
     def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]) -> int:
@@ -195,10 +209,28 @@ class Source:
         """A series."""
         if self.vendor.history is None:
             return Asked(Failure(self.vendor.id, FailureKind.UNSUPPORTED, "offers no history"), 0)
-        asking = _Asking(self, self._clock.monotonic() + budget_s)
+        asking = self._asking(budget_s)
         async with self._slots:
             outcome: Outcome[History] = await asking.first_known(self.vendor.history, query, query.instrument)
         return Asked(outcome, asking.calls)
+
+    def wants_probe(self) -> bool:
+        """Whether something was rested long enough to be tried again."""
+        return self.is_enabled and bool(self._remembered.asked) and bool(self.breaker.to_probe())
+
+    async def probe(self) -> None:
+        """Find out whether what was rested is well again, by calls whose answers nobody waits for."""
+        for cell in self.breaker.to_probe():
+            found = self._remembered.latest(cell.endpoint)
+            if found is not None:
+                offer, query = found
+                asking = self._asking(self.options.timeout_s, priority=Priority.BACKGROUND)
+                await asking.probe(offer, about(query, cell.symbol, self._clock.now()))
+
+    def _asking(self, budget_s: float, *, priority: Priority | None = None, last_resort: bool = False) -> Asking:
+        ends_at = self._clock.monotonic() + budget_s
+        how = Manner(ends_at, priority, last_resort)
+        return Asking(self.vendor, self._clock, self.call, self._remembered, how)
 
     async def aclose(self) -> None:
         """Close its connections."""
@@ -242,6 +274,7 @@ class Source:
     async def _send(self, request: Request, read: Callable[[Any], AnswerT]) -> Outcome[AnswerT]:
         try:
             reply = await self.client.send(request)
+            await self.limiter.correct(remaining_of(self.vendor, reply))
             refuse_errors(self.vendor, reply)
             return Answered(read(reply))
         except SourceError as error:
@@ -249,7 +282,7 @@ class Source:
             return self._rested(error.as_failure(self.vendor.id))
 
     async def _send_for_token(self, request: Request) -> Reply:
-        self.limiter.charge()
+        await self.limiter.charge()
         return await self.client.send(request)
 
     def _rested(self, failure: Failure) -> Failure:
@@ -273,97 +306,6 @@ class Source:
         else:
             kind, detail = None, ""
         latency = self._clock.monotonic() - started
+        if kind is None:
+            self.breaker.took(latency)
         self._emit(Fetched(self.vendor.id, call.endpoint, call.symbols, self._clock.now(), latency, kind, detail))
-
-    def form(self, endpoint: Endpoint, symbol: str) -> int:
-        """Which of the request forms worked for a symbol last time (asset classes differ by form at some vendors)."""
-        return self._forms.get((endpoint, symbol), 0)
-
-    def form_worked(self, endpoint: Endpoint, symbol: str, index: int) -> None:
-        """Remember the request form that worked."""
-        if index and len(self._forms) < REMEMBERED_FORMS:
-            self._forms[endpoint, symbol] = index
-
-
-class _Asking:
-    """One question to one source: counts its calls and knows when its answer is of no more use."""
-
-    def __init__(self, source: Source, ends_at: float) -> None:
-        self._source = source
-        self._ends_at = ends_at
-        self.calls = 0
-
-    async def quote_one(self, instrument: Instrument, answers: dict[str, Outcome[tuple[Quote, ...]]]) -> None:
-        query = QuoteQuery((instrument,), self._source._clock.now())  # noqa: SLF001 - one class in two parts
-        outcome = await self.first_known(self._source.vendor.quote, query, instrument)
-        answers[instrument.symbol] = of_symbol(self._source.vendor.id, outcome, instrument.symbol)
-
-    async def quote_batch(
-        self,
-        offer: Offer[QuoteQuery, QuoteReading],
-        instruments: tuple[Instrument, ...],
-        answers: dict[str, Outcome[tuple[Quote, ...]]],
-    ) -> None:
-        outcome = await self._batch(offer, instruments)
-        for instrument in instruments:
-            answers[instrument.symbol] = of_symbol(self._source.vendor.id, outcome, instrument.symbol)
-
-    async def _batch(
-        self, offer: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]
-    ) -> Outcome[QuoteReading]:
-        query = QuoteQuery(instruments, self._source._clock.now())  # noqa: SLF001
-        call = Call(offer.endpoint, tuple(i.symbol for i in instruments), self._ends_at)
-        request = offer.build(query)[0]
-        return await self._source.call(call, request, lambda reply: offer.parse(query, reply), self._count)
-
-    async def first_known(self, offer: Offer[Any, AnswerT], query: Any, instrument: Instrument) -> Outcome[AnswerT]:
-        """Send the request forms in turn until one knows the symbol, beginning with the one that did last time."""
-        requests = offer.build(query)
-        call = Call(offer.endpoint, (instrument.symbol,), self._ends_at)
-        first = min(self._source.form(offer.endpoint, instrument.symbol), len(requests) - 1)
-        order = [first, *(i for i in range(len(requests)) if i != first)]
-        outcome: Outcome[AnswerT] = Failure(self._source.vendor.id, FailureKind.UNSUPPORTED, "nothing to send")
-        for index in order:
-            outcome = await self._all_pages(offer, query, call, requests[index])
-            if not is_unknown(outcome, instrument.symbol):
-                self._source.form_worked(offer.endpoint, instrument.symbol, index)
-                return outcome
-        return outcome
-
-    async def _all_pages(self, offer: Offer[Any, AnswerT], query: Any, call: Call, first: Request) -> Outcome[AnswerT]:
-        """The answer to a request and to those its replies lead on to; a page that fails fails the whole."""
-        answers: list[AnswerT] = []
-        request: Request | None = first
-        while request is not None and len(answers) < MOST_PAGES:
-            replies: list[Reply] = []
-
-            def read(reply: Reply, replies: list[Reply] = replies) -> AnswerT:
-                replies.append(reply)
-                return offer.parse(query, reply)
-
-            outcome = await self._source.call(call, request, read, self._count)
-            if isinstance(outcome, Failure):
-                # A page may hold nothing of what was asked, such as the trades after the last regular bar.
-                if answers and outcome.kind is FailureKind.NO_DATA:
-                    break
-                return outcome
-            answers.append(outcome.value)
-            request = offer.next_page(query, replies[-1]) if offer.next_page is not None else None
-        return Answered(joined(answers))
-
-    def _count(self) -> None:
-        self.calls += 1
-
-
-async def _each(
-    work: Callable[[Any], Awaitable[None]], items: Sequence[Any], slots: AbstractAsyncContextManager[None]
-) -> None:
-    """Do the work for every item, as many at a time as there are slots."""
-
-    async def limited(item: Any) -> None:
-        async with slots:
-            await work(item)
-
-    async with anyio.create_task_group() as tasks:
-        for item in items:
-            tasks.start_soon(limited, item)

@@ -367,5 +367,6 @@ FINNHUB: Final = Vendor(
     timeout_s=4.0,
     rest_after_throttle_s=_LIMIT_WAIT_S,
     weight=0.9,
+    remaining_headers=MappingProxyType({"minute": "x-ratelimit-remaining"}),
 )
 """Finnhub, as the engine knows it."""

@@ -265,7 +265,9 @@ TWELVE_DATA: Final = Vendor(
     errors=ERRORS,
     plans=MappingProxyType(
         {
-            "basic": Plan(quotas=(Quota(8, 60.0, "minute"), Quota(800, 86400.0, "day")), cost_per_call=0.13),
+            "basic": Plan(
+                quotas=(Quota(8, 60.0, "minute"), Quota(800, 86400.0, "day", resets="day")), cost_per_call=0.13
+            ),
             "grow": Plan(quotas=(Quota(377, 60.0, "minute"),), cost_per_call=0.003),
             "pro": Plan(quotas=(Quota(1597, 60.0, "minute"),), cost_per_call=0.001),
             "ultra": Plan(quotas=(Quota(10946, 60.0, "minute"),), cost_per_call=0.0001),
@@ -288,5 +290,6 @@ TWELVE_DATA: Final = Vendor(
     rest_after_throttle_s=60.0,
     quota_day=UTC,
     weight=0.8,
+    remaining_headers=MappingProxyType({"minute": "api-credits-left"}),
 )
 """Twelve Data, as the engine knows it."""

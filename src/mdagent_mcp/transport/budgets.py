@@ -1,0 +1,308 @@
+"""What one key may still spend at its vendor, decided together with everybody on this machine who uses the same key.
+
+A desktop application starts one server per client, all with the same keys; a team runs several replicas. So the log of
+what was spent lies in a store that they share, and every call is admitted by compare-and-swap: read the log, decide by
+`resilience.quota`, write it back unless somebody else wrote meanwhile. When the store cannot be used, the mirror of
+what it last said decides, each call counted once for every replica that was seen alive, so that together they stay
+within the quota; what was really spent is charged to the store as soon as it is back. A store may come back empty, so
+for a moment after that the mirror must agree as well, until every replica has told what it spent meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.vendor import Quota
+from mdagent_mcp.resilience.quota import (
+    EMPTY,
+    Admission,
+    QuotaLog,
+    QuotaUsage,
+    admit,
+    block_until,
+    charge,
+    peek,
+    usage,
+)
+from mdagent_mcp.resilience.quota_text import from_text, to_text
+
+_Decide = Callable[[QuotaLog], tuple[QuotaLog, Admission]]
+
+ARRIVAL_MARGIN_S: Final = 0.5
+"""How much closer together two calls may arrive at the vendor than they were sent."""
+SWAPS: Final = 64
+"""How often a decision is made anew because somebody else wrote meanwhile; then the mirror decides."""
+RETRY_STORE_S: Final = 2.0
+"""How long a store that failed is left alone."""
+RESERVE_SHARE: Final = 0.1
+"""Share of a quota that replicas which cannot hear each other leave unused."""
+REJOIN_S: Final = 1.25 * RETRY_STORE_S
+"""How long after a store is back the others may still owe it what they spent without it."""
+
+
+class StoreError(Exception):
+    """The store cannot be used now; the message says why and is safe to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A log as the store has it.
+
+    Attributes:
+        revision: grows with every write; 0 when nothing was written yet.
+        text: the log; empty when nothing was written yet.
+        now: the store's own clock, epoch seconds; None where it has none and everybody shares one machine's.
+        replicas: how many processes use the store, as far as it knows; 1 where it does not count them.
+    """
+
+    revision: int
+    text: str
+    now: float | None = None
+    replicas: int = 1
+
+
+class BudgetStore(Protocol):
+    """Keeps one log per account for everybody who shares it."""
+
+    async def load(self, account: str) -> Stored:
+        """The log of an account.
+
+        Raises:
+            StoreError: when the store cannot be used.
+        """
+        ...
+
+    async def swap(self, account: str, revision: int, text: str) -> bool:
+        """Write a log over the one of that revision; False when somebody else wrote first.
+
+        Raises:
+            StoreError: when the store cannot be used.
+        """
+        ...
+
+
+class PrivateStore:
+    """A store that nobody else can see: for one process without a data directory."""
+
+    def __init__(self) -> None:
+        self._logs: dict[str, Stored] = {}
+
+    async def load(self, account: str) -> Stored:
+        """The log of an account."""
+        return self._logs.get(account, Stored(0, ""))
+
+    async def swap(self, account: str, revision: int, text: str) -> bool:
+        """Write a log over the one of that revision."""
+        if (await self.load(account)).revision != revision:
+            return False
+        self._logs[account] = Stored(revision + 1, text)
+        return True
+
+
+def account_of(source: str, key: str | None) -> str:
+    """Under which name the spending of a key is kept: two keys of one source have a budget each.
+
+    The name holds a keyless digest of six bytes: enough to tell keys of one person apart, and not the key.
+    """
+    if key is None:
+        return source
+    digest = hashlib.blake2s(key.encode(), digest_size=6, person=b"budgets").hexdigest()
+    return f"{source}:{digest}"
+
+
+class Budget:
+    """What one key may still spend.
+
+    Args:
+        account: under which name its log is kept; see `account_of`.
+        quotas: all hold at once.
+        clock: time.
+        store: who keeps the log.
+    """
+
+    def __init__(self, account: str, quotas: Sequence[Quota], clock: Clock, store: BudgetStore) -> None:
+        self.account = account
+        self.quotas = tuple(quotas)
+        self._clock = clock
+        self._store = store
+        self._mirror: QuotaLog = EMPTY
+        self._shared: QuotaLog = EMPTY
+        self._seen = Stored(0, "")
+        self._replicas = 1
+        self._rejoined_at: float | None = None
+        self._lost = False
+        self._unstored: list[tuple[float, int]] = []
+        self._ahead_s = 0.0
+        self._store_from = 0.0
+        self.trouble = ""
+        """Why the store cannot be used at the moment; empty when it can."""
+
+    @property
+    def now(self) -> float:
+        """Epoch seconds on the store's clock."""
+        return self._clock.now().timestamp() + self._ahead_s
+
+    async def admit(self, cost: int) -> Admission:
+        """Charge a call if every quota has room for it, else say how long it would have to wait."""
+
+        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
+            log, admission = admit(log, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S)
+            return log, _in_milliseconds(admission)
+
+        if self._rejoining:
+            return await self._admit_rejoining(cost, decide)
+        admission = await self._decide(decide)
+        return self._decide_alone(cost) if admission is None else admission
+
+    async def _admit_rejoining(self, cost: int, decide: _Decide) -> Admission:
+        """While others may still owe the store what they spent, the mirror has to agree as well."""
+        await self.refresh()
+        mirror, alone = self._admit_for_all(cost)
+        if not alone.allowed:
+            return _in_milliseconds(alone)
+        admission = await self._decide(decide)
+        if admission is None:
+            return self._decide_alone(cost)
+        if admission.allowed and self._rejoining:
+            self._mirror = mirror
+        return admission
+
+    @property
+    def _rejoining(self) -> bool:
+        return self._rejoined_at is not None and self._clock.monotonic() < self._rejoined_at + REJOIN_S
+
+    def _decide_alone(self, cost: int) -> Admission:
+        """Without the store: charge the mirror for every replica, because each of them decides like this."""
+        self._mirror, admission = self._admit_for_all(cost)
+        if admission.allowed:
+            self._unstored.append((self.now, cost))
+        return _in_milliseconds(admission)
+
+    def _admit_for_all(self, cost: int) -> tuple[QuotaLog, Admission]:
+        """Charge the mirror for every replica, with a reserve for what the others spent just before it was cut off."""
+        for_all, reserve = cost * self._replicas, 0
+        if self._replicas > 1 and self.quotas:
+            reserve = math.ceil(RESERVE_SHARE * min(quota.limit for quota in self.quotas))
+        room = peek(self._mirror, self.quotas, self.now, for_all + reserve, margin_s=ARRIVAL_MARGIN_S)
+        if not room.allowed:
+            return self._mirror, room
+        return admit(self._mirror, self.quotas, self.now, for_all, margin_s=ARRIVAL_MARGIN_S)
+
+    async def charge(self, cost: int) -> None:
+        """Count what is spent whatever the quotas say."""
+
+        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
+            return charge(log, self.quotas, self.now, cost), Admission(allowed=True)
+
+        if await self._decide(decide) is None:
+            self._mirror, _ = decide(self._mirror)
+            self._unstored.append((self.now, cost))
+
+    async def rest(self, seconds: float, because: FailureKind) -> None:
+        """Spend nothing for so long, because the vendor said so."""
+
+        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
+            return block_until(log, self.now, self.now + seconds, because), Admission(allowed=True)
+
+        if await self._decide(decide) is None:
+            self._mirror, _ = decide(self._mirror)
+
+    async def correct(self, quota_name: str, left: int) -> None:
+        """Heed what the vendor says is left of a quota, where that is less than we think."""
+        view = next((v for v in self.usage() if v.quota.name == quota_name), None)
+        if view is None:
+            return
+        excess = (view.quota.limit - view.used) - max(0, left)
+        if excess <= 0:
+            return
+
+        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
+            return charge(log, (view.quota,), self.now, excess), Admission(allowed=True)
+
+        if await self._decide(decide) is None:
+            self._mirror, _ = decide(self._mirror)
+
+    def peek(self, cost: int = 1) -> Admission:
+        """What `admit` would probably say, nothing charged."""
+        return _in_milliseconds(peek(self._mirror, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S))
+
+    def usage(self) -> tuple[QuotaUsage, ...]:
+        """How much of each quota is spent, as far as we last heard."""
+        return usage(self._mirror, self.quotas, self.now, margin_s=ARRIVAL_MARGIN_S)
+
+    def resting(self) -> tuple[FailureKind, float] | None:
+        """Why and for how many more seconds the vendor wants us to rest; None when it does not."""
+        left = self._mirror.blocked_until - self.now
+        because = self._mirror.blocked_because
+        return (because, left) if because is not None and left > 0 else None
+
+    async def refresh(self) -> None:
+        """Hear what the others spent, for looks without a decision."""
+        await self._decide(lambda log: (log, Admission(allowed=False)))
+
+    async def _decide(self, decide: _Decide) -> Admission | None:
+        """Decide on the store's log and write it back; None when the store cannot be used."""
+        if self._clock.monotonic() < self._store_from:
+            return None
+        try:
+            for _ in range(SWAPS):
+                admission = await self._attempt(decide)
+                if admission is not None:
+                    return admission
+            self.trouble = "too many others write to it"
+        except StoreError as error:
+            self.trouble = str(error)
+            self._lost = True
+            self._store_from = self._clock.monotonic() + RETRY_STORE_S
+        return None
+
+    async def _attempt(self, decide: _Decide) -> Admission | None:
+        """One round of compare-and-swap; None when somebody else wrote meanwhile."""
+        stored = await self._store.load(self.account)
+        if stored.now is not None:
+            self._ahead_s = stored.now - self._clock.now().timestamp()
+        if self._lost or stored.revision < self._seen.revision:
+            self._lost, self._rejoined_at = False, self._clock.monotonic()
+        self._replicas = max(stored.replicas, self._replicas) if self._rejoining else stored.replicas
+        log = self._read(stored)
+        owed = tuple(self._unstored)
+        for at, weight in owed:
+            log = charge(log, self.quotas, at, weight)
+        decided, admission = decide(log)
+        if not owed and not admission.allowed:
+            self._keep(decided, stored)
+            return admission
+        text = to_text(decided)
+        if not await self._store.swap(self.account, stored.revision, text):
+            return None
+        self._keep(decided, Stored(stored.revision + 1, text))
+        del self._unstored[: len(owed)]
+        self.trouble = ""
+        return admission
+
+    def _keep(self, log: QuotaLog, stored: Stored) -> None:
+        self._shared, self._seen = log, stored
+        if not self._rejoining:
+            self._mirror = log
+
+    def _read(self, stored: Stored) -> QuotaLog:
+        """The store's log; what it last was where it is the same, was lost, or is none of ours."""
+        if not stored.text or (stored.revision, stored.text) == (self._seen.revision, self._seen.text):
+            return self._shared
+        try:
+            return from_text(stored.text)
+        except ValueError:
+            return self._shared
+
+
+def _in_milliseconds(admission: Admission) -> Admission:
+    """With its wait rounded up to a millisecond: a shorter one may not even move a clock that tells microseconds."""
+    if admission.allowed or admission.wait_s is None:
+        return admission
+    return replace(admission, wait_s=math.ceil(round(admission.wait_s * 1000.0, 6)) / 1000.0)

