@@ -17,6 +17,7 @@ from typing import Final
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.market import Market
 from mdagent_mcp.consensus.quote_checks import check_quote, is_sound
+from mdagent_mcp.consensus.stamps import frozen_s, stamp_doubt
 from mdagent_mcp.consensus.tolerance import Tolerance
 from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.calendar import MarketState
@@ -106,6 +107,8 @@ def vote_weight(trust: float) -> float:
 def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = "") -> Observation:
     """Find out what `quote` can say; `refusal` is the reason it was already found wrong by construction."""
     event_time, ahead_s = _event_time(quote, context)
+    doubt = stamp_doubt(quote, event_time, context.now, context.learned) if market.regular_hours else ""
+    event_time = None if doubt else event_time
     if not refusal and ahead_s > 0:
         shifted = _LEAST_ZONE_SHIFT_S <= ahead_s <= _GREATEST_ZONE_SHIFT_S
         kind = "a time zone shift" if shifted else "its clock is wrong"
@@ -129,7 +132,7 @@ def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = ""
         log_price=math.log(quote.price) if usable else -math.inf,
         sound=is_sound(findings),
         findings=findings,
-        cause=refusal or _cause(standing, session, event_time, market),
+        cause=refusal or doubt or _cause(standing, session, event_time, market),
     )
 
 
@@ -250,7 +253,8 @@ def _delay(quote: Quote, session: Session, event_time: datetime, market: Market,
     if not market.regular_hours and not market.extended_hours and market.last is not None:
         return max(0.0, (market.last.close - event_time).total_seconds() - slack)
     age = max(0.0, (market.now - event_time).total_seconds())
-    return max(_learned_delay(age, quote, context), quote.declared_delay_s)
+    frozen = frozen_s(quote, market.now, context.learned)
+    return max(_learned_delay(age, quote, context), quote.declared_delay_s, frozen)
 
 
 def _usual_gap(quote: Quote, context: QuoteContext) -> float:
@@ -258,19 +262,12 @@ def _usual_gap(quote: Quote, context: QuoteContext) -> float:
 
 
 def _learned_delay(age: float, quote: Quote, context: QuoteContext) -> float:
-    """The age of a last trade less the pause that is usual between trades; the frozen time of a price that stands."""
+    """The age of a last trade less the pause that is usual between trades."""
     learned = context.learned
     gap = None if learned is None else learned.gap_q95_s.get(quote.source)
     if learned is None or gap is None:
         return age
-    delay = max(min(age, _MINIMUM_AGE_S), age - gap)
-    unchanged = learned.unchanged_s.get(quote.source, 0.0)
-    sigma, spread = learned.volatility_per_sqrt_s, learned.relative_spread
-    if sigma is None or spread is None:
-        return delay
-    tick = 0.0 if learned.tick is None else learned.tick / quote.price
-    usual = max(25 * gap, (4 * (tick + spread / 2) / sigma) ** 2, 45.0)
-    return max(delay, unchanged) if unchanged > usual else delay
+    return max(min(age, _MINIMUM_AGE_S), age - gap)
 
 
 def _lag(own: Observation, own_time: datetime, peer: Observation, tolerance: Tolerance) -> float:

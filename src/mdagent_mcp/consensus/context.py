@@ -81,6 +81,27 @@ class GradingThresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTrace:
+    """What a source said about the symbol when it was last asked.
+
+    Attributes:
+        price: its price then.
+        price_since: since when it says that price without a break.
+        stamp: its event time then; None when it stated none.
+        stamp_since: since when it states that event time.
+        seen_at: when it was last heard.
+        market_moves: how often the price that several sources confirmed moved since `price_since`.
+    """
+
+    price: float
+    price_since: datetime
+    stamp: datetime | None
+    stamp_since: datetime
+    seen_at: datetime
+    market_moves: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolKnowledge:
     """What memory knows about one symbol; None and empty where it knows nothing.
 
@@ -94,6 +115,9 @@ class SymbolKnowledge:
         last_price_time: when that price was true.
         gap_q95_s: by source: 95 % quantile of the time between its trades in this symbol.
         unchanged_s: by source: how long its price has not moved although it was asked.
+        traces: by source: what it said when it was last asked.
+        range_low: lower end of the recent price range.
+        range_high: upper end.
     """
 
     observations: int = 0
@@ -105,11 +129,21 @@ class SymbolKnowledge:
     last_price_time: datetime | None = None
     gap_q95_s: Mapping[str, float] = field(default_factory=dict)
     unchanged_s: Mapping[str, float] = field(default_factory=dict)
+    traces: Mapping[str, SourceTrace] = field(default_factory=dict)
+    range_low: float | None = None
+    range_high: float | None = None
 
     def __post_init__(self) -> None:
         if self.observations < 0:
             raise ValueError(f"observations must not be negative, got {self.observations}")
-        for name in ("volatility_per_sqrt_s", "tick", "previous_official_close", "last_price"):
+        for name in (
+            "volatility_per_sqrt_s",
+            "tick",
+            "previous_official_close",
+            "last_price",
+            "range_low",
+            "range_high",
+        ):
             if (value := getattr(self, name)) is not None:
                 _require_positive(name, value)
         if self.relative_spread is not None and not 0 <= self.relative_spread < 1:

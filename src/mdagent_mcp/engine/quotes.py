@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mdagent_mcp.cache import TimedStore
-from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, source_outcomes
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage
-from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.events import Graded, Judged
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
@@ -181,17 +179,7 @@ class QuoteEngine:
     def _judge(
         self, instrument: Instrument, quotes: Sequence[Quote], failures: dict[str, Failure]
     ) -> QuoteJudgement | None:
-        parts = self._parts
-        context = QuoteContext(
-            now=parts.clock.now(),
-            calendar=calendar_named(instrument.calendar),
-            groups=parts.groups(instrument),
-            weights=parts.trusts(),
-            learned=parts.learned(instrument),
-            suggestions=parts.suggestions(instrument),
-            thresholds=parts.thresholds,
-        )
-        return judge_quote(instrument, quotes, reasons(failures), context)
+        return judge_quote(instrument, quotes, reasons(failures), self._parts.quote_context(instrument))
 
     def _finished(self, inquiry: Inquiry) -> None:
         """Keep what an inquiry came to; called again when a late answer changed it."""

@@ -14,6 +14,7 @@ from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer
 from mdagent_mcp.domain.service import AnswerKind
 from mdagent_mcp.memory.evidence import Answer
 from mdagent_mcp.memory.learning import Cell, CellKey, combine
+from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols
 
 KeyT = TypeVar("KeyT")
@@ -82,6 +83,7 @@ class Backlog:
         cells: outcomes.
         faults: by source and fault.
         symbols: facts about instruments.
+        statistics: how instruments behave.
         memberships: by source and asset class.
         quotes: answers by evidence id.
         histories: answers by evidence id.
@@ -94,6 +96,7 @@ class Backlog:
     cells: dict[CellKey, Cell] = field(default_factory=dict)
     faults: dict[tuple[str, str], FaultCount] = field(default_factory=dict)
     symbols: dict[str, SymbolKnowledge] = field(default_factory=dict)
+    statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
     memberships: dict[tuple[str, str], Membership] = field(default_factory=dict)
     quotes: dict[str, QuoteAnswer] = field(default_factory=dict)
     histories: dict[str, HistoryAnswer] = field(default_factory=dict)
@@ -112,6 +115,10 @@ class Backlog:
     def add_symbol(self, knowledge: SymbolKnowledge) -> None:
         """Join facts about an instrument."""
         self._join(self.symbols, knowledge.symbol, knowledge, combine_symbols)
+
+    def add_statistics(self, statistics: SymbolStatistics) -> None:
+        """Join samples of an instrument's behaviour."""
+        self._join(self.statistics, statistics.symbol, statistics, combine_statistics)
 
     def add_membership(self, source: str, asset_class: str, membership: Membership) -> None:
         """Note whose data a source passes on."""
@@ -153,13 +160,14 @@ class Backlog:
             self.cells,
             self.faults,
             self.symbols,
+            self.statistics,
             self.memberships,
             self.quotes,
             self.histories,
             self.count,
         )
         self.cells, self.faults, self.symbols, self.memberships = {}, {}, {}, {}
-        self.quotes, self.histories = {}, {}
+        self.quotes, self.histories, self.statistics = {}, {}, {}
         self.count, self.added = AnswerCount(), 0
         return taken
 
@@ -176,6 +184,8 @@ class Backlog:
             self.add_fault(source, fault, seen.last_at, seen.n)
         for knowledge in other.symbols.values():
             self.add_symbol(knowledge)
+        for statistics in other.statistics.values():
+            self.add_statistics(statistics)
         for (source, asset_class), membership in other.memberships.items():
             self.add_membership(source, asset_class, membership)
         for answer in other.answers:

@@ -94,6 +94,15 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             "CREATE INDEX evidence_age ON evidence (judged_at)",
         ),
     ),
+    Migration(
+        "003_symbol_statistics",
+        (
+            """CREATE TABLE symbol_statistics (
+                symbol TEXT PRIMARY KEY,
+                updated_at REAL NOT NULL,
+                body TEXT NOT NULL) WITHOUT ROWID""",
+        ),
+    ),
 )
 
 _RECORD: Final = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at REAL NOT NULL) WITHOUT ROWID"

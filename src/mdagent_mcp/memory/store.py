@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import reduce
 from pathlib import Path
 
@@ -30,7 +31,10 @@ from mdagent_mcp.memory.evidence import Answer
 from mdagent_mcp.memory.knowledge import Snapshot, SourceKnowledge, Totals, source_knowledge
 from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, learn_fetched, learn_judged
 from mdagent_mcp.memory.rows import count_sessions, read_cells, read_faults, read_memberships, read_symbols
+from mdagent_mcp.memory.statistics_rows import read_statistics
+from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, from_text, learn_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols, learn_symbol
+from mdagent_mcp.memory.traces import Trace, TraceBook
 from mdagent_mcp.memory.writer import MemoryOptions, Writer, Written
 
 __all__ = ["Memory", "MemoryOptions", "open_memory"]
@@ -44,12 +48,16 @@ class _Stored:
         cells: about whole sources.
         symbols: about instruments, the one written last at the end.
         most_symbols: how many of them.
+        texts: how instruments behave, as stored, where it was not read yet: symbol -> (epoch seconds, JSON).
+        statistics: the same, read.
         views: knowledge about sources as it was last asked for; forgotten when something changes it.
     """
 
     cells: dict[CellKey, Cell]
     symbols: dict[str, SymbolKnowledge]
     most_symbols: int
+    texts: dict[str, tuple[float, str]] = field(default_factory=dict)
+    statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
     views: dict[str, SourceKnowledge | None] = field(default_factory=dict)
 
     def take_over(self, written: Written) -> None:
@@ -60,7 +68,16 @@ class _Stored:
             self.symbols[symbol] = known
         while len(self.symbols) > self.most_symbols:
             del self.symbols[next(iter(self.symbols))]
+        self.statistics.update(written.statistics)
+        while len(self.statistics) > self.most_symbols:
+            del self.statistics[next(iter(self.statistics))]
         self.views.clear()
+
+    def statistics_of(self, symbol: str) -> SymbolStatistics | None:
+        """How an instrument behaves; its stored text is read when it is first asked for."""
+        if symbol not in self.statistics and symbol in self.texts:
+            self.statistics[symbol] = from_text(symbol, *self.texts.pop(symbol))
+        return self.statistics.get(symbol)
 
 
 class Memory:
@@ -75,6 +92,7 @@ class Memory:
         self._sessions = earlier_sessions + 1
         self._note = note
         self._reading_trouble = ""
+        self._traces = TraceBook()
 
     @property
     def state(self) -> str:
@@ -135,6 +153,21 @@ class Memory:
         parts = [place[symbol] for place in places if symbol in place]
         return reduce(combine_symbols, parts) if parts else None
 
+    def symbol_statistics(self, symbol: str) -> SymbolStatistics | None:
+        """How an instrument behaves; None when nothing is known."""
+        stored = self._stored.statistics_of(symbol)
+        waiting = (self._writer.under_way.statistics.get(symbol), self._writer.backlog.statistics.get(symbol))
+        parts = [part for part in (stored, *waiting) if part is not None]
+        return reduce(combine_statistics, parts) if parts else None
+
+    def traces(self, symbol: str) -> Mapping[str, Trace]:
+        """What every source said last about an instrument, as far as it was asked since the start."""
+        return self._traces.of(symbol)
+
+    def last_confirmed(self, symbol: str) -> tuple[float, datetime] | None:
+        """The last price that two independent sources stated since the start, and when it was judged."""
+        return self._traces.last_confirmed(symbol)
+
     def totals(self) -> Totals:
         """How much is remembered now."""
         places = (self._stored.symbols, self._writer.under_way.symbols, self._writer.backlog.symbols)
@@ -165,6 +198,10 @@ class Memory:
         )
 
     def _learn_quote(self, answer: QuoteAnswer) -> None:
+        statistics = learn_statistics(answer, self.symbol_knowledge(answer.symbol))
+        if statistics is not None:
+            self._writer.backlog.add_statistics(statistics)
+        self._traces.note(answer)
         learned = learn_symbol(answer)
         if learned is not None:
             self._writer.backlog.add_symbol(learned)
@@ -208,6 +245,7 @@ async def open_memory(path: Path | None, clock: Clock, options: MemoryOptions | 
             await read_cells(connection, whole_sources_only=True),
             await read_symbols(connection, options.symbols),
             options.symbols,
+            await read_statistics(connection, options.symbols),
         )
         sessions = await count_sessions(connection)
         writer = Writer(connection, clock, options, stored.take_over)

@@ -30,6 +30,8 @@ from mdagent_mcp.memory.rows import (
     join_symbols,
     prune_knowledge,
 )
+from mdagent_mcp.memory.statistics_rows import join_statistics, prune_statistics
+from mdagent_mcp.memory.symbol_statistics import SymbolStatistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge
 from mdagent_mcp.memory.transactions import transaction
 
@@ -67,6 +69,7 @@ class Written:
 
     cells: dict[CellKey, Cell]
     symbols: dict[str, SymbolKnowledge]
+    statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
 
 
 class Writer:
@@ -165,6 +168,7 @@ class Writer:
         await join_session(connection, session, now, batch.count)
         cells = await join_cells(connection, batch.cells)
         symbols = await join_symbols(connection, batch.symbols)
+        statistics = await join_statistics(connection, batch.statistics)
         await join_faults(connection, batch.faults)
         await join_memberships(connection, batch.memberships)
         if evidence:
@@ -173,7 +177,8 @@ class Writer:
             await prune_evidence(connection, options.archive, now)
         if self._batches % 100 == 0:
             await prune_knowledge(connection, options.parts, options.symbols)
-        return Written(cells, symbols), session
+            await prune_statistics(connection, options.symbols)
+        return Written(cells, symbols, statistics), session
 
     async def _pause(self, until: asyncio.Event, seconds: float) -> None:
         with suppress(TimeoutError), self._clock.limit(seconds):
