@@ -41,7 +41,7 @@ class Character:
     trades_per_s: float
 
 
-_TRADES_PER_S: Final[Mapping[str, float]] = {"SPY": 14.0, "BAC": 4.5, "AIG": 1.7, "IBM": 1.2, "AAPL": 8.0, "GOOG": 1.5}
+_TRADES_PER_S: Final[Mapping[str, float]] = {"SPY": 14.0, "BAC": 4.5, "AIG": 1.7, "IBM": 1.2, "AAPL": 8.0, "GOOG": 1.5, "FOXA": 1.5}
 _FALLBACK: Final[Mapping[str, tuple[Character, float]]] = {
     "SPY": (Character(0.45e-4, 0.6e-4, 14.0), 165.0),
     "AIG": (Character(0.80e-4, 2.0e-4, 1.7), 48.0),
@@ -49,6 +49,8 @@ _FALLBACK: Final[Mapping[str, tuple[Character, float]]] = {
     "BAC": (Character(0.90e-4, 7.2e-4, 4.5), 14.0),
     "IBM": (Character(0.60e-4, 2.2e-4, 1.2), 182.0),
     "AAPL": (Character(0.75e-4, 1.5e-4, 8.0), 460.0),
+    "FOXA": (Character(1.26e-4, 3.4e-4, 1.5), 29.0),
+    "F": (Character(0.85e-4, 7.0e-4, 4.0), 14.5),
 }
 
 

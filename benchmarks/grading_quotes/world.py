@@ -125,9 +125,7 @@ class World:
             return
         self.parts.memory.keep(answer(judgement, self.parts.evidence_id("q")))
         for told in source_outcomes(judgement):
-            event = Judged(
-                told.source, judgement.symbol, Endpoint.QUOTE, judgement.judged_at, told.agreed, told.fault
-            )
+            event = Judged(told.source, judgement.symbol, Endpoint.QUOTE, judgement.judged_at, told.agreed, told.fault)
             self.parts.memory.listen(event)
 
     def _often(self, *names: str) -> list[str]:

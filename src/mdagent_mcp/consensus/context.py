@@ -90,7 +90,7 @@ class SourceTrace:
         stamp: its event time then; None when it stated none.
         stamp_since: since when it states that event time.
         seen_at: when it was last heard.
-        market_moves: how often the price that several sources confirmed moved since `price_since`.
+        stay_chance: with which a healthy source's price would stand still for that long.
     """
 
     price: float
@@ -98,7 +98,7 @@ class SourceTrace:
     stamp: datetime | None
     stamp_since: datetime
     seen_at: datetime
-    market_moves: int = 0
+    stay_chance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

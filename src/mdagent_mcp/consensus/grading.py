@@ -13,8 +13,8 @@ from typing import Final
 
 from mdagent_mcp.consensus.alignment import Standing
 from mdagent_mcp.consensus.context import GradingThresholds
+from mdagent_mcp.consensus.facts import QuoteFacts
 from mdagent_mcp.consensus.quote_fields import Fields
-from mdagent_mcp.consensus.validation import QuoteFacts
 from mdagent_mcp.consensus.wording import (
     basis_points,
     duration_text,

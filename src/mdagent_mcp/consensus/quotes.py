@@ -25,12 +25,14 @@ from mdagent_mcp.consensus.alignment import (
 from mdagent_mcp.consensus.causes import power_of_ten
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.explanation import explain
+from mdagent_mcp.consensus.facts import QuoteFacts, symbol_fixes_currency
 from mdagent_mcp.consensus.fusion import Fusion, fuse, half_width
 from mdagent_mcp.consensus.grading import grade_quote
+from mdagent_mcp.consensus.halts import halted_since
 from mdagent_mcp.consensus.market import Market, market_at
 from mdagent_mcp.consensus.quote_fields import PreviousClose, agreed_previous_close, fill_fields
 from mdagent_mcp.consensus.tolerance import Tolerance, tolerance_for
-from mdagent_mcp.consensus.validation import QuoteFacts, symbol_fixes_currency, validate
+from mdagent_mcp.consensus.validation import validate
 from mdagent_mcp.domain.answers import Explanation, QuoteAnswer, VoiceVerdict
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote, Session
@@ -181,7 +183,7 @@ def _facts(
     previous = agreed_previous_close(placed, context.learned)
     voters = _voters(placed, context)
     reference = _reference_price(placed, voters, previous, context)
-    fusion = fuse(voters, tolerance, context.thresholds, lambda o: _is_in_another_unit(o, reference, context))
+    fusion = fuse(voters, tolerance, context.thresholds, lambda o: _is_implausible(o, reference, context))
     own = fusion.served.quote.previous_close
     if not previous.settled and own is not None:
         previous = replace(previous, value=own)
@@ -197,6 +199,7 @@ def _facts(
         previous=previous,
         tolerance=tolerance_for(instrument, fusion.served.quote.price, context.learned),
         currency=stated[0] if stated else fixed,
+        halted_since=halted_since(fusion, market, context),
     )
 
 
@@ -221,6 +224,16 @@ def _is_in_another_unit(observation: Observation, reference: float | None, conte
     price, closeness = observation.quote.price, context.thresholds.unit_closeness
     closes = (reference, observation.quote.previous_close)
     return any(c is not None and c > 0 and power_of_ten(price / c, closeness) != 0 for c in closes)
+
+
+def _is_implausible(observation: Observation, reference: float | None, context: QuoteContext) -> bool:
+    """Whether the quote is in another unit, or of another instrument than the one memory knows the last close of."""
+    if _is_in_another_unit(observation, reference, context):
+        return True
+    learned, own = context.learned, observation.quote.previous_close
+    if learned is None or learned.previous_official_close is None or own is None or own <= 0:
+        return False
+    return abs(own / learned.previous_official_close - 1) > context.thresholds.previous_close_gap
 
 
 def _reference_price(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from mdagent_mcp.consensus.context import SymbolKnowledge
+from mdagent_mcp.consensus.context import SourceTrace, SymbolKnowledge
 from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.prices import Quote
 
@@ -21,11 +21,11 @@ _MOST_HOURS: Final = 14
 _ZONE_EARLY_S: Final = 2.0
 _ZONE_LATE_S: Final = 5.0
 _COARSE_S: Final = 60.0
-_LEAST_FREEZE_S: Final = 45.0
+_LEAST_FREEZE_S: Final = 30.0
 _GAPS: Final = 25.0
 _SPREADS: Final = 4.0
-_MOVES: Final = 5
-"""Moves of the confirmed price that a healthy source follows at least once."""
+_STAY_CHANCE: Final = 5e-3
+"""A price stands still by a fault when a healthy one would do so less often than this."""
 
 
 def stamp_doubt(quote: Quote, event_time: datetime | None, now: datetime, learned: SymbolKnowledge | None) -> str:
@@ -52,23 +52,29 @@ def stamp_doubt(quote: Quote, event_time: datetime | None, now: datetime, learne
 def frozen_s(quote: Quote, now: datetime, learned: SymbolKnowledge | None) -> float:
     """Seconds for which the price has stood still although it should have moved and its time stamps go on; else 0.
 
-    It should have moved after the greatest of 45 s, 25 usual gaps between trades and the time in which four times the
-    step and half spread are one standard deviation, or once the price that others confirm moved five times.
+    It should have moved after the greatest of 30 s, 25 usual gaps between trades and the time in which four times the
+    step and half spread are one standard deviation, or once the price that others confirm moved so often that a
+    healthy source of this symbol would have followed but once in two hundred times.
     """
     if learned is None:
         return 0.0
     trace = learned.traces.get(quote.source)
-    standing, moves = learned.unchanged_s.get(quote.source, 0.0), 0
-    if trace is not None and trace.price == quote.price and trace.stamp != quote.event_time:
-        standing, moves = (now - trace.price_since).total_seconds(), trace.market_moves
+    standing, chance = learned.unchanged_s.get(quote.source, 0.0), 1.0
+    if trace is not None and trace.price == quote.price and _stamps_go_on(trace, quote):
+        standing, chance = (now - trace.price_since).total_seconds(), trace.stay_chance
     if standing <= _LEAST_FREEZE_S:
         return 0.0
-    return standing if moves >= _MOVES or standing > _usual_standstill(quote, learned) else 0.0
+    return standing if chance < _STAY_CHANCE or standing > _usual_standstill(quote, learned) else 0.0
 
 
 def frozen_text(seconds: float) -> str:
     """How a frozen price reads."""
     return f"unchanged for {duration_text(seconds)} while its time stamps go on"
+
+
+def _stamps_go_on(trace: SourceTrace, quote: Quote) -> bool:
+    """Whether the event time moved since the price last did: a last trade that is only repeated is an honest one."""
+    return trace.stamp != quote.event_time or trace.stamp_since > trace.price_since
 
 
 def _usual_standstill(quote: Quote, learned: SymbolKnowledge) -> float:

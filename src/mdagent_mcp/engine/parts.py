@@ -188,7 +188,7 @@ def _traces(traces: Mapping[str, Trace]) -> dict[str, SourceTrace]:
             stamp=trace.stamp,
             stamp_since=trace.stamp_since,
             seen_at=trace.seen_at,
-            market_moves=trace.market_moves,
+            stay_chance=trace.stay_chance,
         )
         for source, trace in traces.items()
     }
