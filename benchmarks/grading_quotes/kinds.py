@@ -41,8 +41,9 @@ Maker = Callable[[World], Case]
 
 
 def _case(world: World, drafts: list[Draft], *, near: bool = False, absent: bool = False, factor: float = 1.0) -> Case:
-    price = world.tape.at(world.now).price * factor
-    return Case(drafts, Truth(world.now, price, absent=absent), near)
+    state = world.tape.at(world.now)
+    low, high = min(state.bid, state.price) * factor, max(state.ask, state.price) * factor
+    return Case(drafts, Truth(world.now, low, high, absent=absent), near)
 
 
 def _clean(count: int) -> Maker:

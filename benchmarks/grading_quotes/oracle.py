@@ -19,13 +19,15 @@ class Truth:
 
     Attributes:
         now: seconds on the tape's clock.
-        price: the right price.
+        low: lower end of what is right: of the best bid and the last trade.
+        high: upper end.
         session_over: the market is closed, so that the official close has no delay.
         absent: a secondary field that no source states.
     """
 
     now: float
-    price: float
+    low: float
+    high: float
     session_over: bool = False
     absent: bool = False
 
@@ -51,7 +53,8 @@ def _delay(draft: Draft, truth: Truth) -> float:
 
 
 def _error(draft: Draft, truth: Truth) -> float:
-    return abs(draft.price / truth.price - 1)
+    """Relative distance from the last trade and the book around it, both of the instant of judging."""
+    return max(0.0, 1 - draft.price / truth.low, draft.price / truth.high - 1)
 
 
 def _flawless(draft: Draft) -> bool:

@@ -41,7 +41,15 @@ class Character:
     trades_per_s: float
 
 
-_TRADES_PER_S: Final[Mapping[str, float]] = {"SPY": 14.0, "BAC": 4.5, "AIG": 1.7, "IBM": 1.2, "AAPL": 8.0, "GOOG": 1.5, "FOXA": 1.5}
+_TRADES_PER_S: Final[Mapping[str, float]] = {
+    "SPY": 14.0,
+    "BAC": 4.5,
+    "AIG": 1.7,
+    "IBM": 1.2,
+    "AAPL": 8.0,
+    "GOOG": 1.5,
+    "FOXA": 1.5,
+}
 _FALLBACK: Final[Mapping[str, tuple[Character, float]]] = {
     "SPY": (Character(0.45e-4, 0.6e-4, 14.0), 165.0),
     "AIG": (Character(0.80e-4, 2.0e-4, 1.7), 48.0),

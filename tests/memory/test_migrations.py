@@ -68,6 +68,7 @@ async def test_a_new_store_gets_every_table(connection: aiosqlite.Connection) ->
         "migration",
         "session",
         "symbol",
+        "symbol_statistics",
     }
 
 

@@ -20,6 +20,17 @@ DEFAULT_TRUST: Final = 0.8
 """Trust in a source of which nothing is said."""
 
 
+_SHARES: Final = (
+    "unit_closeness",
+    "large_move",
+    "previous_close_gap",
+    "outside_book",
+    "outside_range",
+    "same_price",
+    "conflicting_price",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradingThresholds:
     """Where the rubric draws its lines.
@@ -40,6 +51,8 @@ class GradingThresholds:
         unit_closeness: relative distance to a power of ten that is taken for a mix-up of units.
         large_move: move against the previous close that one source alone cannot prove.
         previous_close_gap: relative gap between two statements of the previous close that names another instrument.
+        same_price: relative difference of two prices up to which they always count as the same.
+        conflicting_price: relative difference beyond which they never count as the same.
         outside_book: relative distance of the price outside bid and ask that fails.
         outside_range: relative distance of the price outside the day's range that fails.
     """
@@ -59,6 +72,8 @@ class GradingThresholds:
     unit_closeness: float = 0.12
     large_move: float = 0.20
     previous_close_gap: float = 0.03
+    same_price: float = 10e-4
+    conflicting_price: float = 25e-4
     outside_book: float = 0.01
     outside_range: float = 0.002
 
@@ -75,9 +90,13 @@ class GradingThresholds:
             raise ValueError(
                 f"corroboration_age_s ({self.corroboration_age_s:g}) must not exceed vote_age_s ({self.vote_age_s:g})"
             )
-        for name in ("unit_closeness", "large_move", "previous_close_gap", "outside_book", "outside_range"):
+        for name in _SHARES:
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} is a share and must be below 1, got {getattr(self, name)}")
+        if self.same_price >= self.conflicting_price:
+            raise ValueError(
+                f"same_price ({self.same_price:g}) must be below conflicting_price ({self.conflicting_price:g})"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ def explain(facts: QuoteFacts, assessment: Assessment, failures: Mapping[str, st
 
 def headline(facts: QuoteFacts) -> str:
     """Price, time and number of independent sources in one sentence."""
-    count = facts.fusion.groups
+    count = facts.groups
     sources = f"{count_text(count)} independent source{'' if count == 1 else 's'}"
     amount = f"{price_text(facts.served.quote.price)} {facts.currency or ''}".strip()
     return f"{facts.instrument.symbol} {amount}, {when(facts)}, {sources}."
@@ -112,7 +112,7 @@ def summary(facts: QuoteFacts, assessment: Assessment, voices: Iterable[Voice]) 
         because = clean_text(assessment.limited_by.because, _BECAUSE_LIMIT)
         sentences.append(f"Limited by {assessment.limited_by.dimension}: {because}.")
     rejected = [v for v in voices if v.verdict in {VoiceVerdict.OUTLIER, VoiceVerdict.UNUSABLE}]
-    word = "Unresolved" if facts.fusion.contested else "Rejected"
+    word = "Unresolved" if facts.contested else "Rejected"
     sentences.extend(f"{word}: {v.source} {price_text(v.price)} ({v.cause})." for v in rejected[:2])
     told = sentences[0]
     for sentence in sentences[1:]:
@@ -259,9 +259,7 @@ def _opening(grade: Grade) -> str:
 
 
 def _support(facts: QuoteFacts) -> str:
-    fusion = facts.fusion
-    if fusion.groups > 1:
-        return (
-            f"{plural(fusion.groups, 'independent source')} agree within {basis_points(widest_gap(fusion.confirming))}"
-        )
+    if facts.confirmed:
+        within = basis_points(widest_gap(facts.confirming))
+        return f"{plural(facts.groups, 'independent source')} agree within {within}"
     return f"1 independent source ({joined(sources_used(facts))})"

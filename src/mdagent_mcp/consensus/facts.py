@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from mdagent_mcp.consensus.alignment import Observation
 from mdagent_mcp.consensus.context import GradingThresholds, QuoteContext
-from mdagent_mcp.consensus.fusion import Fusion
+from mdagent_mcp.consensus.fusion import Fusion, Relation
 from mdagent_mcp.consensus.market import Market
 from mdagent_mcp.consensus.quote_fields import PreviousClose
 from mdagent_mcp.consensus.tolerance import Tolerance
@@ -19,7 +20,7 @@ _SYMBOL_FIXES_CURRENCY: Final = frozenset({AssetClass.US_EQUITY, AssetClass.CRYP
 _RECENT_S: Final = 300.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class QuoteFacts:
     """Everything a check may look at.
 
@@ -61,7 +62,58 @@ class QuoteFacts:
     @property
     def confirmed(self) -> bool:
         """Whether two independent groups say the same."""
-        return self.fusion.groups > 1
+        return self.groups > 1
+
+    @property
+    def groups(self) -> int:
+        """How many independent groups say the same."""
+        return len({o.group for o in self.confirming})
+
+    @cached_property
+    def confirming(self) -> tuple[Observation, ...]:
+        """The served quote and those that confirm it: sound, as fresh as it, and within `closeness` of it.
+
+        Of the winning clique those that the vote counted; of the other voters those that are too far apart for it but
+        not for the rubric.
+        """
+        counted = [m for m in self.fusion.confirming if self._distance(m) <= self.closeness]
+        near = [
+            o
+            for o, relation in self.fusion.outsiders
+            if relation is Relation.DIFFER
+            and o.sound
+            and o.vote_age_s <= self.lines.corroboration_age_s
+            and self._distance(o) <= self.closeness
+        ]
+        return tuple(counted + near)
+
+    @property
+    def closeness(self) -> float:
+        """Greatest difference of two prices that confirm each other: what spread and time explain, within the lines."""
+        explained = self.tolerance.agreement(self.lines.real_time_s)
+        return min(max(explained, self.lines.same_price), self.lines.same_price + self.tolerance.spread)
+
+    @cached_property
+    def opponents(self) -> tuple[Observation, ...]:
+        """The voters that contradict the served price without an explanation."""
+        line = self.lines.conflicting_price + self.tolerance.spread / 2
+        differing = [
+            o
+            for o, relation in self.fusion.outsiders
+            if relation is Relation.DIFFER
+            and o.group != self.served.group
+            and o.vote_age_s <= self.lines.corroboration_age_s
+            and self._distance(o) > line
+        ]
+        return (*self.fusion.opponents, *differing)
+
+    @property
+    def contested(self) -> bool:
+        """Whether as many independent groups contradict the served price, unexplained, as support it."""
+        return self.fusion.contested or 0 < self.groups <= len({o.group for o in self.opponents})
+
+    def _distance(self, other: Observation) -> float:
+        return abs(other.log_price - self.served.log_price)
 
     @property
     def unit_is_settled(self) -> bool:

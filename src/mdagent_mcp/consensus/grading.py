@@ -167,23 +167,26 @@ def _calendar(facts: QuoteFacts) -> DimensionScore | None:
 
 def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionScore:
     """How many independent sources say the same."""
-    fusion = facts.fusion
     second = f"a second independent source within {_closeness(facts)}{_suggested(facts)}"
-    if fusion.contested:
-        said = joined(f"{o.quote.source} ({price_text(o.quote.price)})" for o in fusion.opponents)
+    if facts.contested:
+        said = joined(f"{o.quote.source} ({price_text(o.quote.price)})" for o in facts.opponents)
         because = f"{facts.served.quote.source} ({price_text(facts.served.quote.price)}) is contradicted by {said}"
         return DimensionScore(CONTESTED_SCORE, because, f"a third independent source that decides{_suggested(facts)}")
-    if fusion.groups == 1:
+    if not facts.confirmed:
         known = facts.context.symbol_is_known
         because = f"{_alone(facts)}{_absent(failures)}"
         if not known:
             because += f"; memory has {facts.context.observations} observations of {facts.instrument.symbol}"
         return DimensionScore(KNOWN_SINGLE_SCORE if known else UNKNOWN_SINGLE_SCORE, because, second)
-    rejected = [o.quote.source for o in fusion.outliers]
-    score = 100.0 if fusion.groups >= 3 else 95.0
+    rejected = [o.quote.source for o in facts.fusion.outliers]
+    score = 100.0 if facts.groups >= 3 else 95.0
     if rejected and score > OUTLIER_SCORE:
         return DimensionScore(OUTLIER_SCORE, f"{joined(rejected)} rejected as outlier", "")
-    because = f"{plural(fusion.groups, 'independent source')} ({joined(fusion.corroborating)})" if score < 100 else ""
+    because = (
+        f"{plural(facts.groups, 'independent source')} ({joined(dict.fromkeys(o.group for o in facts.confirming))})"
+        if score < 100
+        else ""
+    )
     return DimensionScore(score, because, "a third independent source" if score < 100 else "")
 
 

@@ -58,15 +58,14 @@ def currency(facts: QuoteFacts) -> Finding:
 
 def cross_source(facts: QuoteFacts) -> Finding:
     """Independent sources agree."""
-    fusion = facts.fusion
-    if fusion.contested:
-        said = joined(f"{o.quote.source} {price_text(o.quote.price)}" for o in fusion.opponents)
+    if facts.contested:
+        said = joined(f"{o.quote.source} {price_text(o.quote.price)}" for o in facts.opponents)
         detail = f"{facts.served.quote.source} {price_text(facts.served.quote.price)} against {said}"
         return failed("cross_source", detail, Severity.MAJOR)
     if not facts.confirmed:
         return not_run("cross_source", f"only {facts.served.quote.source} has a say")
-    gap = basis_points(widest_gap(fusion.confirming))
-    return passed("cross_source", f"{plural(fusion.groups, 'independent source')} within {gap}")
+    gap = basis_points(widest_gap(facts.confirming))
+    return passed("cross_source", f"{plural(facts.groups, 'independent source')} within {gap}")
 
 
 def previous_close_sources(facts: QuoteFacts) -> Finding:
