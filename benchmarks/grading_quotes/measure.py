@@ -108,3 +108,8 @@ def served_draft(judgement: QuoteJudgement | None, case: Case) -> Draft | None:
 def _share(hits: Iterable[bool]) -> float:
     found = list(hits)
     return sum(found) / len(found) if found else 1.0
+
+
+def merged(*tallies: Tally) -> Tally:
+    """All results together."""
+    return Tally([result for tally in tallies for result in tally.results])

@@ -132,7 +132,7 @@ class State:
 
 
 class Tape:
-    """The truth of one symbol on one day from two hours before the end of regular trading.
+    """The truth of one symbol during some hours of one day.
 
     Args:
         symbol: one of the calibrated ones.
@@ -146,6 +146,7 @@ class Tape:
         self.symbol = symbol
         self.day = day
         self.character = character_of(symbol)
+        self.length_s = length_s
         self.start = datetime.combine(day, time(hour), _NEW_YORK).astimezone(UTC)
         self.previous_close, opened = levels_of(symbol, day)
         self.open = opened

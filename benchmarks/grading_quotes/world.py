@@ -49,12 +49,16 @@ class Setting:
         day: trading date.
         seed: of everything that is drawn.
         skew_s: greatest error of a source's clock.
+        until_close: the tape ends with the closing bell.
+        early_freeze: freezing sources stop three minutes before the first case at the latest.
     """
 
     symbol: str
     day: date
     seed: int
     skew_s: float
+    until_close: bool = False
+    early_freeze: bool = False
 
     @property
     def name(self) -> str:
@@ -139,7 +143,7 @@ class World:
 async def open_world(setting: Setting) -> AsyncIterator[World]:
     """A world that was polled until memory knows the symbol."""
     rng = random.Random(f"world {setting.name} {setting.skew_s}")
-    tape = Tape(setting.symbol, setting.day, str(setting.seed))
+    tape = Tape(setting.symbol, setting.day, str(setting.seed), hour=14 if setting.until_close else 11)
     clock = ManualClock(tape.start)
     profiles = _profiles(setting, rng)
     async with open_memory(None, clock) as memory:
@@ -151,7 +155,7 @@ async def open_world(setting: Setting) -> AsyncIterator[World]:
             spawn=_no_background,
             rng=rng,
         )
-        frozen_at = 1500.0 + sum(POLL_S) / 2 * WARM_POLLS * rng.uniform(0.3, 1.02)
+        frozen_at = 1500.0 + sum(POLL_S) / 2 * WARM_POLLS * rng.uniform(0.3, 0.85 if setting.early_freeze else 1.02)
         world = World(setting, tape, profiles, parts, clock, rng, parse_symbol(setting.symbol), frozen_at)
         for _ in range(WARM_POLLS):
             world.poll()
