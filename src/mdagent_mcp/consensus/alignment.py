@@ -16,13 +16,12 @@ from typing import Final
 
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.market import Market
-from mdagent_mcp.consensus.quote_checks import check_quote, is_sound
+from mdagent_mcp.consensus.quote_checks import is_sound
 from mdagent_mcp.consensus.stamps import frozen_s, stamp_doubt
 from mdagent_mcp.consensus.tolerance import Tolerance
 from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.calendar import MarketState
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.quality import Finding
 
 DATE_ONLY_S: Final = 86400.0
 """Resolution of an event time that is only a date."""
@@ -64,7 +63,6 @@ class Observation:
         weight: log-odds weight of its source.
         log_price: natural logarithm of the price.
         sound: it passes the checks on its own fields.
-        findings: those checks.
         cause: why it is refused or has no say; empty otherwise.
     """
 
@@ -78,7 +76,6 @@ class Observation:
     weight: float
     log_price: float
     sound: bool
-    findings: tuple[Finding, ...]
     cause: str = ""
 
     @property
@@ -116,7 +113,6 @@ def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = ""
     session, standing = _place(quote.session, event_time, market, context)
     if refusal:
         standing = Standing.REFUSED
-    findings = check_quote(quote, session, context.thresholds)
     delay = None if event_time is None else _delay(quote, session, event_time, market, context)
     coarse = quote.event_time_resolution_s if session is not Session.CLOSED else 0.0
     usable = math.isfinite(quote.price) and quote.price > 0
@@ -130,8 +126,7 @@ def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = ""
         vote_age_s=math.inf if delay is None else max(0.0, delay - coarse / 2 if coarse > 1 else delay),
         weight=vote_weight(context.trust_in(quote.source)),
         log_price=math.log(quote.price) if usable else -math.inf,
-        sound=is_sound(findings),
-        findings=findings,
+        sound=is_sound(quote, session, context.thresholds),
         cause=refusal or doubt or _cause(standing, session, event_time, market),
     )
 

@@ -175,7 +175,7 @@ def _facts(
     instrument: Instrument, observations: tuple[Observation, ...], market: Market, context: QuoteContext
 ) -> QuoteFacts:
     wanted = answered_session(observations, market)
-    placed = tuple(stand_for(wanted, o) for o in observations)
+    placed = _doubted(tuple(stand_for(wanted, o) for o in observations), context)
     usable = [o for o in placed if o.standing is not Standing.REFUSED]
     tolerance = tolerance_for(instrument, median_low({o.quote.price for o in usable}), context.learned)
     if context.learned is not None:
@@ -228,12 +228,28 @@ def _is_in_another_unit(observation: Observation, reference: float | None, conte
 
 def _is_implausible(observation: Observation, reference: float | None, context: QuoteContext) -> bool:
     """Whether the quote is in another unit, or of another instrument than the one memory knows the last close of."""
-    if _is_in_another_unit(observation, reference, context):
-        return True
+    return _names_another(observation, context) or _is_in_another_unit(observation, reference, context)
+
+
+def _names_another(observation: Observation, context: QuoteContext) -> bool:
+    """Whether its previous close is not the one that memory knows."""
     learned, own = context.learned, observation.quote.previous_close
     if learned is None or learned.previous_official_close is None or own is None or own <= 0:
         return False
     return abs(own / learned.previous_official_close - 1) > context.thresholds.previous_close_gap
+
+
+def _doubted(observations: tuple[Observation, ...], context: QuoteContext) -> tuple[Observation, ...]:
+    """A quote whose previous close is another's confirms nothing, and is served only when nothing else is there.
+
+    When two independent groups name the same other close, it is memory that is behind: after a split, for instance.
+    """
+    others = [o for o in observations if o.standing is not Standing.REFUSED and _names_another(o, context)]
+    closes = [(o.group, o.quote.previous_close or 0.0) for o in others]
+    gap = context.thresholds.previous_close_gap
+    if any(group != g and abs(close / c - 1) <= gap for group, close in closes for g, c in closes):
+        return observations
+    return tuple(replace(o, sound=False) if any(o is other for other in others) else o for o in observations)
 
 
 def _reference_price(

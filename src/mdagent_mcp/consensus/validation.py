@@ -16,6 +16,7 @@ from mdagent_mcp.consensus.alignment import Observation, Standing
 from mdagent_mcp.consensus.causes import power_of_ten, unit_cause
 from mdagent_mcp.consensus.facts import QuoteFacts
 from mdagent_mcp.consensus.fusion import widest_gap
+from mdagent_mcp.consensus.quote_checks import check_quote
 from mdagent_mcp.consensus.rules import failed, not_run, passed
 from mdagent_mcp.consensus.wording import basis_points, duration_text, joined, plural, price_text
 from mdagent_mcp.domain.instruments import AssetClass
@@ -220,7 +221,9 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 def validate(facts: QuoteFacts) -> tuple[Finding, ...]:
     """The served quote's own checks and those of the answer."""
-    return (*facts.served.findings, *(check(facts) for check in CHECKS))
+    served = facts.served
+    own = check_quote(served.quote, served.session, facts.lines)
+    return (*own, *(check(facts) for check in CHECKS))
 
 
 def _in_another_unit(observation: Observation, facts: QuoteFacts) -> bool:
