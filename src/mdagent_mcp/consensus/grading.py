@@ -118,6 +118,8 @@ def timeliness(facts: QuoteFacts) -> DimensionScore:
 
 def _delay(facts: QuoteFacts) -> DimensionScore:
     served = facts.served
+    if facts.halted_since is not None:
+        return DimensionScore(100.0)  # the last trade there is; the check of trading sets the cap
     if served.delay_s is None:
         because = f"{served.quote.source}: {served.reason}"
         return DimensionScore(UNDATED_SCORE, because, "a source that states the time")
