@@ -6,12 +6,11 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
-from grading_quotes.drafts import Draft, say, speak
+from grading_quotes.drafts import Draft, say
 from grading_quotes.oracle import Truth
-from grading_quotes.world import FREEZING, INDEPENDENT, LATE, PAIR, SLOW, World
+from grading_quotes.world import FREEZING, LATE, PAIR, SLOW, World
 
 EDGES_S: Final = (2.0, 5.0, 30.0, 1200.0)
 """The rubric's lines of delay."""

@@ -73,5 +73,5 @@ def _good_groups(drafts: Sequence[Draft], truth: Truth) -> set[str]:
 def _undecided(drafts: Sequence[Draft], truth: Truth) -> bool:
     """Whether fresh sources with the right kind of price contradict the right ones and are not outnumbered."""
     fresh = [d for d in drafts if not d.wrong_kind and not d.earlier_session and _delay(d, truth) <= 30]
-    wrong = {d.profile.group for d in fresh if 25e-4 < _error(d, truth) and not d.wrong_stamp}
+    wrong = {d.profile.group for d in fresh if _error(d, truth) > 25e-4 and not d.wrong_stamp}
     return bool(wrong) and len(wrong) >= len(_good_groups(drafts, truth)) > 0

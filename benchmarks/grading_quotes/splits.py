@@ -24,7 +24,7 @@ HELD_OUT_SEEDS: Final = (101, 102, 103)
 def settings(*, held_out: bool, skew_s: float, friday: bool = False, early_freeze: bool = False) -> tuple[Setting, ...]:
     """The afternoons of one part."""
     symbols = HELD_OUT_SYMBOLS if held_out else TUNING_SYMBOLS
-    days = HELD_OUT_DAYS if held_out else TUNING_DAYS
+    days: tuple[date, ...] = HELD_OUT_DAYS if held_out else TUNING_DAYS
     if friday:
         days = (HELD_OUT_FRIDAY,) if held_out else (TUNING_FRIDAY,)
     seeds = HELD_OUT_SEEDS if held_out else TUNING_SEEDS

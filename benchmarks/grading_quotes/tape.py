@@ -1,7 +1,7 @@
 """The hidden truth of a simulated afternoon: what the last trade was at every second, and the book around it.
 
 Volatility, spread and level come from the calibration figures and daily closes beside the repository when they are
-there, else from the constants below, which are the sandbox's own liquidity classes. Nothing of those files is kept here.
+there, else from the invented figures below. Nothing of those files is kept here.
 """
 
 from __future__ import annotations
@@ -41,25 +41,17 @@ class Character:
     trades_per_s: float
 
 
-_TRADES_PER_S: Final[Mapping[str, float]] = {
-    "SPY": 14.0,
-    "BAC": 4.5,
-    "AIG": 1.7,
-    "IBM": 1.2,
-    "AAPL": 8.0,
-    "GOOG": 1.5,
-    "FOXA": 1.5,
+_INVENTED: Final[Mapping[str, tuple[Character, float]]] = {
+    "SPY": (Character(0.4e-4, 0.5e-4, 12.0), 200.0),
+    "AIG": (Character(0.8e-4, 2.0e-4, 1.5), 50.0),
+    "GOOG": (Character(0.7e-4, 4.0e-4, 1.5), 800.0),
+    "F": (Character(0.9e-4, 7.0e-4, 4.0), 15.0),
+    "BAC": (Character(1.0e-4, 8.0e-4, 4.0), 12.0),
+    "IBM": (Character(0.6e-4, 2.0e-4, 1.0), 150.0),
+    "AAPL": (Character(0.7e-4, 1.0e-4, 8.0), 400.0),
+    "FOXA": (Character(1.2e-4, 3.0e-4, 1.5), 30.0),
 }
-_FALLBACK: Final[Mapping[str, tuple[Character, float]]] = {
-    "SPY": (Character(0.45e-4, 0.6e-4, 14.0), 165.0),
-    "AIG": (Character(0.80e-4, 2.0e-4, 1.7), 48.0),
-    "GOOG": (Character(0.70e-4, 5.0e-4, 1.5), 750.0),
-    "BAC": (Character(0.90e-4, 7.2e-4, 4.5), 14.0),
-    "IBM": (Character(0.60e-4, 2.2e-4, 1.2), 182.0),
-    "AAPL": (Character(0.75e-4, 1.5e-4, 8.0), 460.0),
-    "FOXA": (Character(1.26e-4, 3.4e-4, 1.5), 29.0),
-    "F": (Character(0.85e-4, 7.0e-4, 4.0), 14.5),
-}
+"""Character and price level where nothing measured is at hand; the rates of trades always."""
 
 
 def source_of_truth() -> str:
@@ -94,12 +86,12 @@ def character_of(symbol: str) -> Character:
     """Measured where the calibration has the symbol."""
     row = _calibration().get(symbol)
     if row is None:
-        return _FALLBACK[symbol][0]
+        return _INVENTED[symbol][0]
     spread = row["spread_bps_p05_50_95"]
     minute_sd = row["vol1m_sd_bps"]
     if not isinstance(spread, list) or not isinstance(minute_sd, float):
         raise TypeError("the calibration file is not as expected")
-    return Character(minute_sd * 1e-4 / math.sqrt(60), spread[1] * 1e-4, _TRADES_PER_S[symbol])
+    return Character(minute_sd * 1e-4 / math.sqrt(60), spread[1] * 1e-4, _INVENTED[symbol][0].trades_per_s)
 
 
 def levels_of(symbol: str, day: date) -> tuple[float, float]:
@@ -108,7 +100,7 @@ def levels_of(symbol: str, day: date) -> tuple[float, float]:
     before = max((d for d in closes if d < day and (day - d).days < 7), default=None)
     if before is not None:
         return closes[before], closes.get(day, closes[before])
-    level = _FALLBACK[symbol][1] if symbol not in _calibration() else float(str(_calibration()[symbol]["px"]))
+    level = _INVENTED[symbol][1] if symbol not in _calibration() else float(str(_calibration()[symbol]["px"]))
     rng = random.Random(f"level {symbol} {day}")
     close = round(level * math.exp(rng.gauss(0, 0.02)), 2)
     return close, round(close * math.exp(rng.gauss(0, 0.008)), 2)

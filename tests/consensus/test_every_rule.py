@@ -29,6 +29,7 @@ from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.domain.quality import Grade, Severity, Verdict
 
 MINUTES_AGO: Final = MID_SESSION - timedelta(minutes=4)
+LATE_SESSION: Final = MID_SESSION + timedelta(hours=4)
 WIDE: Final[Mapping[str, Any]] = {"open": None, "high": None, "low": None}
 
 
@@ -113,8 +114,6 @@ CASES: Final[Mapping[str, tuple[Callable[[], QuoteJudgement], float | None]]] = 
     "delayed_sources": (lambda: judge([quote(), quote("cboe", 182.3, 905.0, low=182.0)], learned=KNOWN), 64.0),
 }
 """By rule: facts on which it fails, and the cap it sets; None where the dimension itself tells."""
-
-LATE_SESSION: Final = MID_SESSION + timedelta(hours=4)
 
 
 def failed_rules(judgement: QuoteJudgement) -> set[str]:

@@ -238,7 +238,9 @@ def test_what_memory_contributed_is_told() -> None:
     }
     assert dict(judge([quote()], learned=known).explanation.learned) == {
         "observations": "240 outcomes of ACME",
-        "tolerance": "prices 2 s apart agree within 7.3 bp: learned volatility and spread, documented default for price step",
+        "tolerance": (
+            "prices 2 s apart agree within 7.3 bp: learned volatility and spread, documented default for price step"
+        ),
         "previous_close": "remembered as 188.60",
         "trade_gap": "finnhub usually trades every 4.0 s or sooner",
     }

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -35,14 +36,14 @@ from memory.memory_samples import NOON, quote_answer
 NOON_BUCKET = 24
 
 
-def confirmed(price: float = 101.25, at: datetime = NOON, *, lag_s: float = 0.4, **given: object) -> QuoteAnswer:
+def confirmed(price: float = 101.25, at: datetime = NOON, *, lag_s: float = 0.4, **given: Any) -> QuoteAnswer:
     """An answer of two sources with a book of 2 cents."""
     plain = quote_answer(f"q-{at.timestamp()}", price=price, at=at)
     (voice,) = plain.explanation.voices
     voices = tuple(_voice(voice, name, price, at, lag_s) for name in ("alpha", "beta"))
     explanation = replace(plain.explanation, voices=voices)
     answer = replace(plain, explanation=explanation, bid=price - 0.01, ask=price + 0.01)
-    return replace(answer, **given)  # type: ignore[arg-type]
+    return replace(answer, **given)
 
 
 def _voice(voice: Voice, source: str, price: float, at: datetime, lag_s: float) -> Voice:
@@ -60,8 +61,9 @@ def test_an_answer_teaches_the_step_since_the_last_one_the_spread_the_grid_and_t
     """Absolute log return per square root of seconds, in the half hour of the exchange's own day."""
     learned = learn_statistics(confirmed(101.25), before(101.0, 100.0))
     assert learned is not None
-    assert learned.volatility == {NOON_BUCKET: ClippedMean(pytest.approx(math.log(101.25 / 101.0) / 10), 1)}
-    assert learned.spread == {NOON_BUCKET: ClippedMean(pytest.approx(0.02 / 101.25), 1)}
+    assert learned.volatility[NOON_BUCKET].mean == pytest.approx(math.log(101.25 / 101.0) / 10)
+    assert learned.spread[NOON_BUCKET].mean == pytest.approx(0.02 / 101.25)
+    assert (learned.volatility[NOON_BUCKET].samples, learned.spread[NOON_BUCKET].samples) == (1, 1)
     assert (learned.decimals, set(learned.lags)) == ({2: 1.0}, {"alpha", "beta"})
 
 
@@ -77,7 +79,7 @@ def test_steps_too_short_or_too_long_teach_no_volatility(seconds: float) -> None
     "given_",
     [{"cached": True}, {"session": Session.POST}, {"grade": Grade.C}],
 )
-def test_what_is_cached_extended_or_doubtful_teaches_nothing(given_: dict[str, object]) -> None:
+def test_what_is_cached_extended_or_doubtful_teaches_nothing(given_: dict[str, Any]) -> None:
     """A price only one source vouches for must not widen what is believed of the next."""
     assert learn_statistics(confirmed(**given_), None) is None
 
@@ -182,4 +184,4 @@ async def test_behaviour_is_known_at_once_and_after_a_restart(tmp_path: Path) ->
             known = memory.symbol_statistics("AAPL")
             assert known is not None
             assert known.spread[NOON_BUCKET].samples == 10 * (session + 1)
-    assert known.volatility[NOON_BUCKET].samples == 19
+            assert known.volatility.get(NOON_BUCKET, ClippedMean(0.0, 0)).samples == 10 * (session + 1) - 1

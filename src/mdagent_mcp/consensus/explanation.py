@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -99,6 +100,11 @@ def when(facts: QuoteFacts) -> str:
         if not served.delay_s:
             return f"official close of {local_minute(market.last.close, market.calendar)}"
         return f"of {local_minute(stamp, market.calendar)}, {duration_text(served.delay_s)} before the close"
+    return _when_trading(facts, stamp)
+
+
+def _when_trading(facts: QuoteFacts, stamp: datetime) -> str:
+    served, market = facts.served, facts.market
     if served.session in {Session.PRE, Session.POST}:
         return f"{served.session}-market print of {local_minute(stamp, market.calendar)}"
     if facts.halted_since is not None:
