@@ -39,12 +39,12 @@ _NUMBERS = [(n * 7919) % 1009 / 1009 for n in range(1000)]
 
 
 def _in_turn(first: Callable[[], None], second: Callable[[], None]) -> tuple[float, float]:
-    """Median microseconds of both, measured in turn so that whatever else the machine does hits both alike."""
+    """Median microseconds of processor time of both, measured in turn so that a busy machine hits both alike."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_ROUNDS):
         for action, measured in zip((first, second), times, strict=True):
-            started = time.perf_counter()
+            started = time.process_time()
             for _ in range(_CALLS):
                 action()
-            measured.append((time.perf_counter() - started) / _CALLS * 1e6)
+            measured.append((time.process_time() - started) / _CALLS * 1e6)
     return statistics.median(times[0]), statistics.median(times[1])

@@ -49,22 +49,22 @@ class QuoteFacts:
     currency: str | None
     halted_since: datetime | None = None
 
-    @property
+    @cached_property
     def served(self) -> Observation:
         """The observation whose value is the answer."""
         return self.fusion.served
 
-    @property
+    @cached_property
     def lines(self) -> GradingThresholds:
         """The rubric's lines."""
         return self.context.thresholds
 
-    @property
+    @cached_property
     def confirmed(self) -> bool:
         """Whether two independent groups say the same."""
         return self.groups > 1
 
-    @property
+    @cached_property
     def groups(self) -> int:
         """How many independent groups say the same."""
         return len({o.group for o in self.confirming})
@@ -87,7 +87,7 @@ class QuoteFacts:
         ]
         return tuple(counted + near)
 
-    @property
+    @cached_property
     def closeness(self) -> float:
         """Greatest difference of two prices that confirm each other: what spread and time explain, within the lines."""
         explained = self.tolerance.agreement(self.lines.real_time_s)
@@ -107,7 +107,7 @@ class QuoteFacts:
         ]
         return (*self.fusion.opponents, *differing)
 
-    @property
+    @cached_property
     def contested(self) -> bool:
         """Whether as many independent groups contradict the served price, unexplained, as support it."""
         return self.fusion.contested or 0 < self.groups <= len({o.group for o in self.opponents})
