@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -24,7 +25,10 @@ async def measure_speed() -> str:
         def judge() -> None:
             judge_quote(world.instrument, quotes, {}, context)
 
+        gc.collect()
+        gc.freeze()  # the simulated world is the benchmark's, not the product's
         judged, floor = _in_turn(judge, _floor)
+        gc.unfreeze()
     return (
         f"one grade from {len(quotes)} observations: {judged:.0f} us (budget {BUDGET_US:.0f} us), "
         f"{judged / floor:.1f} times the floor of {floor:.1f} us (sorting a thousand numbers)"
