@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
+from mdagent_mcp.consensus.track_knowledge import NOTHING_TRACKED, TrackKnowledge
 from mdagent_mcp.domain.calendar import Calendar
 from mdagent_mcp.domain.prices import require_utc
 
@@ -183,6 +184,7 @@ class QuoteContext:
         clock_offsets: source -> seconds that its clock runs ahead of ours (positive: its stamps lie in our future).
         reliability_bounds: source -> learned lower bound of its reliability; only where it was learned.
         learned: what memory knows about the symbol.
+        track: what the teacher has learned about the sources.
         suggestions: what could raise the grade beyond the sources asked, such as `finnhub (needs FINNHUB_API_KEY)`.
         thresholds: the rubric's lines.
     """
@@ -194,6 +196,7 @@ class QuoteContext:
     clock_offsets: Mapping[str, float] = field(default_factory=dict)
     reliability_bounds: Mapping[str, float] = field(default_factory=dict)
     learned: SymbolKnowledge | None = None
+    track: TrackKnowledge = NOTHING_TRACKED
     suggestions: tuple[str, ...] = ()
     thresholds: GradingThresholds = field(default_factory=GradingThresholds)
 

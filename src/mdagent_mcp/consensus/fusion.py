@@ -8,7 +8,7 @@ explains stands back behind one of the same strength.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import combinations
@@ -16,8 +16,15 @@ from typing import Final
 
 from mdagent_mcp.consensus.alignment import Observation
 from mdagent_mcp.consensus.context import GradingThresholds
+from mdagent_mcp.consensus.evidence import Weighing
+from mdagent_mcp.consensus.selection import interval
 from mdagent_mcp.consensus.tolerance import Tolerance
+from mdagent_mcp.domain.prices import Session
 
+_LIKELY_DIGITS: Final = 1
+_MUCH_CLOSER: Final = 1 / 3
+_CLOSE: Final = 0.6
+"""Share of the tolerance within which a second price confirms: the rest is what the second one itself may be off."""
 _UNDATED_APART_S: Final = 60.0
 """Time assumed between two prices of which one has no time."""
 
@@ -42,6 +49,9 @@ class Fusion:
         contested: as many independent groups contradict the winner, unexplained, as support it.
         opponents: who contradicts it without an explanation.
         shares: share of the vote of every voter, in the order of `members` then `outsiders`.
+        probability: that the served price is within tolerance of the truth, not yet recalibrated.
+        below: how far below the served price the truth may lie, of logarithms, before recalibration.
+        above: how far above it.
     """
 
     served: Observation
@@ -51,6 +61,9 @@ class Fusion:
     contested: bool
     opponents: tuple[Observation, ...]
     shares: tuple[float, ...]
+    probability: float
+    below: float
+    above: float
 
     @property
     def groups(self) -> int:
@@ -82,6 +95,7 @@ def fuse(
     tolerance: Tolerance,
     thresholds: GradingThresholds,
     implausible: Callable[[Observation], bool],
+    weighing: Weighing,
 ) -> Fusion:
     """Let the voters vote.
 
@@ -90,6 +104,7 @@ def fuse(
         tolerance: of the symbol.
         thresholds: the rubric's lines.
         implausible: whether a price is a power of ten away from what the symbol is known to cost.
+        weighing: how probable each voter's price is.
     """
     ordered = sorted(voters, key=lambda o: o.key)
     agree = [[a is b or relate(a, b, tolerance) is Relation.AGREE for b in ordered] for a in ordered]
@@ -104,34 +119,37 @@ def fuse(
             not all(map(implausible, clique)),
             age <= late_from or math.isinf(freshest),
             any(o.sound for o in clique),
+            len({o.group for o in clique if o.vote_age_s <= thresholds.corroboration_age_s}),
+            max(round(weighing.probability(o), 6) for o in clique),
             round(sum(_group_votes(clique).values()), 9),
             -age,
             -min(o.log_price for o in clique),  # a tie must not depend on names
         )
 
     winner = max(cliques, key=strength)
-    members = tuple(sorted(winner, key=lambda o: _serving_order(o, thresholds)))
-    served = members[0]
-    outside = [(o, relate(served, o, tolerance)) for o in ordered if all(o is not m for m in members)]
+    others = [o for o in ordered if all(o is not m for m in winner)]
+    confirmed = {id(o): _corroborating(o, winner, others, tolerance, thresholds) for o in winner}
+    ranked = sorted(
+        winner, key=lambda o: _serving_order(o, thresholds, weighing.probability(o), _support(o, winner, confirmed))
+    )
+    members, served = tuple(ranked), ranked[0]
+    outside = [(o, relate(served, o, tolerance)) for o in others]
     opponents = [o for o, relation in outside if relation is Relation.CONFLICT and not _is_late(o, served, thresholds)]
     if not implausible(served):
         opponents = [o for o in opponents if not implausible(o)]
+    low, high = interval(weighing.selection, served.log_price)
     return Fusion(
         served=served,
         members=members,
         outsiders=tuple(outside),
-        corroborating=_corroborating(members, thresholds),
+        corroborating=confirmed[id(served)],
         contested=_largest_camp(opponents, tolerance) >= len({m.group for m in members}),
         opponents=tuple(opponents),
         shares=_shares((members, [o for o, _ in outside])),
+        probability=weighing.probability(served),
+        below=served.log_price - low,
+        above=high - served.log_price,
     )
-
-
-def half_width(fusion: Fusion, tolerance: Tolerance) -> float:
-    """Half width of the sure interval as a share of the price: wider for a price that nobody confirms."""
-    apart = fusion.served.vote_age_s
-    apart = _UNDATED_APART_S if math.isinf(apart) else apart
-    return min(0.5, tolerance.agreement(apart) if fusion.groups > 1 else tolerance.conflict(apart))
 
 
 def _apart_s(first: Observation, second: Observation) -> float:
@@ -168,14 +186,33 @@ def _group_votes(clique: Iterable[Observation]) -> dict[str, float]:
     return votes
 
 
+def _support(
+    observation: Observation, clique: Sequence[Observation], confirmed: Mapping[int, Sequence[str]]
+) -> tuple[int, int]:
+    """How many groups confirm a price, and how many state exactly that one."""
+    price = observation.quote.price
+    return len(confirmed[id(observation)]), len({o.group for o in clique if o.quote.price == price})
+
+
 def _serving_order(
-    observation: Observation, thresholds: GradingThresholds
-) -> tuple[bool, int, bool, float, float, str]:
+    observation: Observation, thresholds: GradingThresholds, probability: float, support: tuple[int, int]
+) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
     delay = math.inf if observation.delay_s is None else observation.delay_s
     limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
     band = sum(delay > limit for limit in limits) + (observation.delay_s is None)
+    likely = round(probability, _LIKELY_DIGITS)  # closer ones are equally likely
     quote = observation.quote
-    return (not observation.sound, band, quote.venue_only, -observation.weight, delay, quote.source)
+    return (
+        not observation.sound,
+        band,
+        support[0] < 2,
+        quote.venue_only,
+        -likely,
+        -support[1],
+        -observation.weight,
+        delay,
+        quote.source,
+    )
 
 
 def _is_late(observation: Observation, served: Observation, thresholds: GradingThresholds) -> bool:
@@ -184,14 +221,55 @@ def _is_late(observation: Observation, served: Observation, thresholds: GradingT
     return observation.vote_age_s > served.vote_age_s + thresholds.explained_lag_s
 
 
-def _corroborating(members: Sequence[Observation], thresholds: GradingThresholds) -> tuple[str, ...]:
-    """The groups of sound members that are fresh, or as old as the served price where that is not fresh itself."""
-    served = members[0]
+def _corroborating(
+    served: Observation,
+    clique: Sequence[Observation],
+    outsiders: Sequence[Observation],
+    tolerance: Tolerance,
+    thresholds: GradingThresholds,
+) -> tuple[str, ...]:
+    """The groups that confirm a price: sound, fresh (or as old as a price that is not fresh itself), and close.
+
+    A group whose newest word is another one confirms nothing, and neither does one that agrees with a fresh outsider
+    about as well. Where as many fresh groups say another price together, nobody is confirmed.
+    """
     limit = thresholds.corroboration_age_s
     if served.vote_age_s > limit:
         limit += served.vote_age_s
-    groups = [served.group, *(m.group for m in members[1:] if m.sound and m.vote_age_s <= limit)]
-    return tuple(dict.fromkeys(groups))
+    apart = [*outsiders, *(o for o in clique if not _is_close(o, served, tolerance))]
+    others = [o for o in apart if o.vote_age_s <= limit and o.group != served.group]
+    newest: dict[str, float] = {}
+    for each in (*clique, *outsiders):
+        newest[each.group] = min(each.vote_age_s, newest.get(each.group, math.inf))
+    groups, undecided = [served.group], []
+    for member in sorted(clique, key=lambda o: o.key):
+        heard = member.sound and newest[member.group] == member.vote_age_s <= limit
+        if heard and _is_close(member, served, tolerance):
+            if any(_agrees_as_well(member, other, served, tolerance) for other in others):
+                undecided.append(member)
+            else:
+                groups.append(member.group)
+    distinct = tuple(dict.fromkeys(groups))
+    against = _largest_camp([*others, *undecided], tolerance) if others else 0
+    return distinct if len(distinct) > max(1, against) else (served.group,)
+
+
+def _is_close(member: Observation, served: Observation, tolerance: Tolerance) -> bool:
+    """Whether a member's price leaves the truth within the tolerance of the served one, if the member is right.
+
+    Two closes are official prices: whatever their stamps say, they agree or they do not.
+    """
+    if served.session is Session.CLOSED:
+        return True
+    distance = abs(member.log_price - served.log_price)
+    return distance <= min(_CLOSE * tolerance.agreement(_apart_s(member, served)), tolerance.agreement(0.0))
+
+
+def _agrees_as_well(member: Observation, other: Observation, served: Observation, tolerance: Tolerance) -> bool:
+    if other.group == member.group or relate(member, other, tolerance) is not Relation.AGREE:
+        return False
+    apart = abs(member.log_price - served.log_price)
+    return apart > _MUCH_CLOSER * abs(member.log_price - other.log_price)
 
 
 def _largest_camp(opponents: Sequence[Observation], tolerance: Tolerance) -> float:

@@ -24,9 +24,10 @@ from mdagent_mcp.consensus.alignment import (
 )
 from mdagent_mcp.consensus.causes import power_of_ten
 from mdagent_mcp.consensus.context import QuoteContext
+from mdagent_mcp.consensus.evidence import Setting, weigh
 from mdagent_mcp.consensus.explanation import explain
 from mdagent_mcp.consensus.facts import QuoteFacts, symbol_fixes_currency
-from mdagent_mcp.consensus.fusion import Fusion, fuse, half_width
+from mdagent_mcp.consensus.fusion import Fusion, fuse
 from mdagent_mcp.consensus.grading import grade_quote
 from mdagent_mcp.consensus.halts import halted_since
 from mdagent_mcp.consensus.market import Market, market_at
@@ -183,7 +184,10 @@ def _facts(
     previous = agreed_previous_close(placed, context.learned)
     voters = _voters(placed, context)
     reference = _reference_price(placed, voters, previous, context)
-    fusion = fuse(voters, tolerance, context.thresholds, lambda o: _is_implausible(o, reference, context))
+    silent = [o for o in placed if o.standing is voters[0].standing and o not in voters and o.session is wanted]
+    weighing = weigh(voters, silent, Setting(tolerance=tolerance, context=context, previous_close=previous.value))
+    implausible = {id(o): _is_implausible(o, reference, context) for o in voters}
+    fusion = fuse(voters, tolerance, context.thresholds, lambda o: implausible[id(o)], weighing)
     own = fusion.served.quote.previous_close
     if not previous.settled and own is not None:
         previous = replace(previous, value=own)
@@ -276,7 +280,7 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
     filled = fill_fields(fusion, served.session, facts.previous, facts.instrument.asset_class)
     assessment = grade_quote(facts, filled, validate(facts), failures)
     wording = explain(facts, assessment, failures)
-    low, high = _interval(fusion, facts.tolerance)
+    low, high = _interval(fusion, facts.tolerance, facts.context.track.widening(fusion.groups))
     return QuoteJudgement(
         symbol=facts.instrument.symbol,
         price=served.quote.price,
@@ -305,17 +309,17 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
     )
 
 
-def _interval(fusion: Fusion, tolerance: Tolerance) -> tuple[float, float]:
-    """The interval that is sure: every agreeing price, an unresolved contradiction, and the tolerance around it."""
+def _interval(fusion: Fusion, tolerance: Tolerance, widening: float) -> tuple[float, float]:
+    """The interval that covers the truth in 95 of 100 cases; an unresolved contradiction lies in it.
+
+    It ends on the grid of the price step, and is at least half a step wide to either side.
+    """
     price = fusion.served.quote.price
-    prices = [price, *(m.quote.price for m in fusion.members)]
-    if fusion.contested:
-        prices.extend(o.quote.price for o in fusion.opponents)
-    half = price * half_width(fusion, tolerance)
+    prices = [price, *(o.quote.price for o in fusion.opponents if fusion.contested)]
     decimals = min(max(0, -math.floor(math.log10(tolerance.tick_size))), _FINEST_DECIMALS)
-    low = _rounded(min(*prices, price - half), decimals, math.floor)
-    high = _rounded(max(*prices, price + half), decimals, math.ceil)
-    return min(low, price) if low > 0 else min(*prices, price - half), max(high, price)
+    low = _rounded(min(*prices, price * math.exp(-widening * fusion.below)), decimals, math.floor)
+    high = _rounded(max(*prices, price * math.exp(widening * fusion.above)), decimals, math.ceil)
+    return min(low, price) if low > 0 else min(prices), max(high, price)
 
 
 def _rounded(value: float, decimals: int, direction: Callable[[float], int]) -> float:

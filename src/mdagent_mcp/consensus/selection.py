@@ -35,6 +35,8 @@ _ANYWHERE: Final = 0.001
 """Density with which the truth lies far from what was known last (a jump), per `spread`."""
 _ALL_FAULTY: Final = 1e-3
 _NEGLIGIBLE: Final = 1e-9
+_LIGHT: Final = 1e-3
+_HALVINGS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,13 @@ class Selection:
         index: of the chosen claim.
         probability: that its value lies within the tolerance of the truth; not yet recalibrated.
         probabilities: the same for every claim.
-        low: lower end of the equal-tailed 95 % interval of the truth, containing the chosen value.
-        high: its upper end.
+        parts: where the truth lies, as weight, centre and variance of a step each; the input of `interval`.
     """
 
     index: int
     probability: float
     probabilities: tuple[float, ...]
-    low: float
-    high: float
+    parts: tuple[tuple[float, float, float], ...]
 
 
 def select(claims: Sequence[Claim], known: Known, eligible: Sequence[bool] | None = None) -> Selection:
@@ -137,9 +137,14 @@ def select(claims: Sequence[Claim], known: Known, eligible: Sequence[bool] | Non
             -claims[i].value,
         ),
     )
-    chosen = claims[best].value
-    low, high = _quantile(0.025, parts, chosen), _quantile(0.975, parts, chosen)
-    return Selection(best, probabilities[best], probabilities, min(low, chosen), max(high, chosen))
+    return Selection(best, probabilities[best], probabilities, tuple(parts))
+
+
+def interval(selection: Selection, value: float) -> tuple[float, float]:
+    """The equal-tailed 95 % interval of the truth, widened to contain `value`."""
+    heavy = max((weight for weight, _, _ in selection.parts), default=0.0)
+    parts = [part for part in selection.parts if part[0] >= _LIGHT * heavy]
+    return min(_quantile(0.025, parts, value), value), max(_quantile(0.975, parts, value), value)
 
 
 def _witnesses(claims: Sequence[Claim], known: Known) -> list[Claim]:
@@ -225,9 +230,9 @@ def _below(value: float, parts: Sequence[tuple[float, float, float]]) -> float:
 def _quantile(share: float, parts: Sequence[tuple[float, float, float]], fallback: float) -> float:
     if not parts:
         return fallback
-    low = min(centre - 12 * math.sqrt(variance) for _, centre, variance in parts)
-    high = max(centre + 12 * math.sqrt(variance) for _, centre, variance in parts)
-    for _ in range(30):
+    low = min(centre - 8 * math.sqrt(variance) for _, centre, variance in parts)
+    high = max(centre + 8 * math.sqrt(variance) for _, centre, variance in parts)
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if _below(middle, parts) < share else (low, middle)
     return (low + high) / 2
