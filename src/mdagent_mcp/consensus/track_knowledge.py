@@ -22,7 +22,9 @@ _RECORDED: Final = 20.0
 """Comparisons after which a record replaces the default drawn from trust."""
 _FEWEST_SCORES: Final = 50.0
 _MOST_WIDENING: Final = 5.0
-_LEAST_WIDENING: Final = 0.3
+_LEAST_WIDENING: Final = 0.2
+DEFAULT_WIDENING: Final = 0.38
+"""Before the interval was recalibrated: tails of simulated worlds with unknown volatility, ends on whole steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,10 @@ class TrackKnowledge:
         return found if found is not None and found.trials >= _RECORDED else None
 
     def fault(self, source: str, trust: float) -> float:
-        """How probable it is that a price of the source is wrong whatever its age: learned, else a quarter of the
-        distrust in it."""
+        """How probable it is that a price of the source is wrong whatever its age.
+
+        Learned; until then a quarter of the distrust in it.
+        """
         found = self.record(source)
         return (1.0 - trust) / 4 if found is None else fault_probability(found)
 
@@ -66,9 +70,9 @@ class TrackKnowledge:
         """By how much the interval is stretched so that it covers the truth as often as it says."""
         scores = self.misses.get(min(groups, 3))
         if scores is None or scores.total < _FEWEST_SCORES:
-            return 1.0
+            return DEFAULT_WIDENING
         found = quantile(scores, 0.95)
-        return 1.0 if found is None else min(max(found, _LEAST_WIDENING), _MOST_WIDENING)
+        return DEFAULT_WIDENING if found is None else min(max(found, _LEAST_WIDENING), _MOST_WIDENING)
 
 
 _NO_FIELDS: Final[Mapping[str, TrackRecord]] = MappingProxyType({})

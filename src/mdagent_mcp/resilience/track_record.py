@@ -34,7 +34,7 @@ class TrackRecord:
         hits: those within the tolerance.
         faults: those that no age explains.
         sound: the others.
-        lags: over these, sum of the squared errors in units of the variance of one second (or of the tolerance), less the
+        lags: over these, sum of the squared errors in variances of one second (or squared tolerances), less the
             declared age.
         errors: sum of the signed errors in tolerances, bounded to four.
         deviations: sum of their squares.
