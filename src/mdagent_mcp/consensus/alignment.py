@@ -87,12 +87,19 @@ class Observation:
     def key(self) -> tuple[str | float, ...]:
         """A total order that does not depend on the order of arrival."""
         q = self.quote
-        numbers = (q.previous_close, q.bid, q.ask, q.volume, q.open, q.high, q.low, q.declared_delay_s)
-        price = q.price if math.isfinite(q.price) else -1.0
-        secondary = (-1.0 if n is None else n for n in numbers)
-        stamp = -1.0 if q.event_time is None else q.event_time.timestamp()
-        tags = (q.session, q.currency or "", q.venue_only, q.event_time_resolution_s)
-        return (q.source, self.session, price, self.vote_age_s, self.standing, stamp, *secondary, *tags)
+        return (
+            q.source,
+            self.session,
+            q.price if math.isfinite(q.price) else -1.0,
+            self.vote_age_s,
+            self.standing,
+            -1.0 if q.event_time is None else q.event_time.timestamp(),
+            *[-1.0 if n is None else n for n in (q.previous_close, q.bid, q.ask, q.volume, q.open, q.high, q.low)],
+            q.declared_delay_s,
+            q.currency or "",
+            q.venue_only,
+            q.event_time_resolution_s,
+        )
 
 
 def vote_weight(trust: float) -> float:

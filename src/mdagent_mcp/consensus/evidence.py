@@ -102,7 +102,7 @@ def _claim(observation: Observation, setting: Setting) -> Claim:
 
 
 def _known(heard: Sequence[Observation], setting: Setting) -> Known:
-    tolerance, learned = setting.tolerance, setting.context.learned
+    tolerance = setting.tolerance
     step = tolerance.tick
     suspects = [o.log_price for o in heard if o.vote_age_s > _OLD_S and not math.isinf(o.vote_age_s)]
     if setting.previous_close is not None and setting.previous_close > 0:

@@ -107,7 +107,7 @@ def fuse(
         weighing: how probable each voter's price is.
     """
     ordered = sorted(voters, key=lambda o: o.key)
-    agree = [[a is b or relate(a, b, tolerance) is Relation.AGREE for b in ordered] for a in ordered]
+    agree = _agreements(ordered, tolerance)
     cliques = [tuple(ordered[i] for i in clique) for clique in _maximal_cliques(agree)]
     freshest = min(o.vote_age_s for o in ordered)
     late_from = freshest + thresholds.explained_lag_s
@@ -128,7 +128,8 @@ def fuse(
 
     winner = max(cliques, key=strength)
     others = [o for o in ordered if all(o is not m for m in winner)]
-    confirmed = {id(o): _corroborating(o, winner, others, tolerance, thresholds) for o in winner}
+    newest = _newest(ordered)
+    confirmed = {id(o): _corroborating(o, winner, others, newest, (tolerance, thresholds)) for o in winner}
     ranked = sorted(
         winner, key=lambda o: _serving_order(o, thresholds, weighing.probability(o), _support(o, winner, confirmed))
     )
@@ -150,6 +151,22 @@ def fuse(
         below=served.log_price - low,
         above=high - served.log_price,
     )
+
+
+def _agreements(observations: Sequence[Observation], tolerance: Tolerance) -> list[list[bool]]:
+    """Who agrees with whom, everyone with himself."""
+    agree = [[True] * len(observations) for _ in observations]
+    for (i, first), (j, second) in combinations(enumerate(observations), 2):
+        agree[i][j] = agree[j][i] = relate(first, second, tolerance) is Relation.AGREE
+    return agree
+
+
+def _newest(observations: Iterable[Observation]) -> dict[str, float]:
+    """The age of every group's newest word."""
+    newest: dict[str, float] = {}
+    for each in observations:
+        newest[each.group] = min(each.vote_age_s, newest.get(each.group, math.inf))
+    return newest
 
 
 def _apart_s(first: Observation, second: Observation) -> float:
@@ -225,24 +242,22 @@ def _corroborating(
     served: Observation,
     clique: Sequence[Observation],
     outsiders: Sequence[Observation],
-    tolerance: Tolerance,
-    thresholds: GradingThresholds,
+    newest: Mapping[str, float],
+    lines: tuple[Tolerance, GradingThresholds],
 ) -> tuple[str, ...]:
     """The groups that confirm a price: sound, fresh (or as old as a price that is not fresh itself), and close.
 
     A group whose newest word is another one confirms nothing, and neither does one that agrees with a fresh outsider
     about as well. Where as many fresh groups say another price together, nobody is confirmed.
     """
+    tolerance, thresholds = lines
     limit = thresholds.corroboration_age_s
     if served.vote_age_s > limit:
         limit += served.vote_age_s
     apart = [*outsiders, *(o for o in clique if not _is_close(o, served, tolerance))]
     others = [o for o in apart if o.vote_age_s <= limit and o.group != served.group]
-    newest: dict[str, float] = {}
-    for each in (*clique, *outsiders):
-        newest[each.group] = min(each.vote_age_s, newest.get(each.group, math.inf))
     groups, undecided = [served.group], []
-    for member in sorted(clique, key=lambda o: o.key):
+    for member in clique:
         heard = member.sound and newest[member.group] == member.vote_age_s <= limit
         if heard and _is_close(member, served, tolerance):
             if any(_agrees_as_well(member, other, served, tolerance) for other in others):
@@ -262,6 +277,8 @@ def _is_close(member: Observation, served: Observation, tolerance: Tolerance) ->
     if served.session is Session.CLOSED:
         return True
     distance = abs(member.log_price - served.log_price)
+    if distance == 0:
+        return True
     return distance <= min(_CLOSE * tolerance.agreement(_apart_s(member, served)), tolerance.agreement(0.0))
 
 
@@ -281,7 +298,7 @@ def _largest_camp(opponents: Sequence[Observation], tolerance: Tolerance) -> flo
 def _camps(opponents: Sequence[Observation], tolerance: Tolerance) -> list[tuple[Observation, ...]]:
     if not opponents:
         return []
-    agree = [[a is b or relate(a, b, tolerance) is Relation.AGREE for b in opponents] for a in opponents]
+    agree = _agreements(opponents, tolerance)
     return [tuple(opponents[i] for i in clique) for clique in _maximal_cliques(agree)]
 
 
