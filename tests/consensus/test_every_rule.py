@@ -216,17 +216,17 @@ def test_a_source_late_by_whole_hours_is_undated_not_stale() -> None:
     assert judge([quote(age_s=3608.0, now=LATE_SESSION)], now=LATE_SESSION).grade is Grade.F
 
 
-def test_prices_ten_basis_points_apart_confirm_each_other_and_25_contradict() -> None:
-    """The rubric's lines where the tolerance of a calm symbol leaves them open."""
+def test_a_price_apart_confirms_nothing_and_contradicts_from_25_basis_points_on() -> None:
+    """Of a calm symbol: 2 bp are the same price, 17 bp neither confirm nor contradict, 28 bp contradict."""
     learned = known(volatility_per_sqrt_s=0.2e-4, relative_spread=0.5e-4, tick=0.01)
-    near = judge([quote("a"), quote("b", 189.84 * (1 + 9e-4))], learned=learned)
-    between = judge([quote("a"), quote("b", 189.84 * (1 + 17e-4))], learned=learned)
-    far = judge([quote("a"), quote("b", 189.84 * (1 + 28e-4))], learned=learned)
-    assert (near.grade, between.grade, far.grade) == (Grade.A, Grade.B, Grade.D)
+    grades = [
+        judge([quote("a"), quote("b", 189.84 * (1 + apart))], learned=learned).grade for apart in (2e-4, 17e-4, 28e-4)
+    ]
+    assert grades == [Grade.A, Grade.B, Grade.D]
 
 
 def test_a_wide_tolerance_does_not_make_a_confirmation_of_what_is_apart() -> None:
     """A volatile symbol explains 30 bp, but the rubric wants the price confirmed within 10 bp and the spread."""
     learned = known(volatility_per_sqrt_s=6e-4, relative_spread=2e-4, tick=0.01)
-    apart = judge([quote("a"), quote("b", 189.84 * (1 + 20e-4))], learned=learned)
-    assert apart.grade is Grade.B
+    near, apart = (judge([quote("a"), quote("b", 189.84 * (1 + gap))], learned=learned) for gap in (9e-4, 14e-4))
+    assert (near.grade, apart.grade) == (Grade.A, Grade.B)

@@ -114,7 +114,7 @@ class GradingSettings(_Section):
     unit_closeness: float = Field(0.12, gt=0, lt=1, description="distance to a power of ten that is a unit, share")
     large_move: float = Field(0.20, gt=0, lt=1, description="move that one source alone cannot prove, share")
     previous_close_gap: float = Field(0.03, gt=0, lt=1, description="gap that names another instrument, share")
-    same_price: float = Field(10e-4, gt=0, lt=1, description="difference up to which prices are the same, share")
+    same_price: float = Field(10e-4, gt=0, lt=1, description="difference beyond which prices confirm nothing, share")
     conflicting_price: float = Field(25e-4, gt=0, lt=1, description="difference beyond which they conflict, share")
     outside_book: float = Field(0.01, gt=0, lt=1, description="distance outside bid and ask that fails, share")
     outside_range: float = Field(0.002, gt=0, lt=1, description="distance outside the day's range that fails, share")

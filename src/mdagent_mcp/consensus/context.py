@@ -52,8 +52,8 @@ class GradingThresholds:
         unit_closeness: relative distance to a power of ten that is taken for a mix-up of units.
         large_move: move against the previous close that one source alone cannot prove.
         previous_close_gap: relative gap between two statements of the previous close that names another instrument.
-        same_price: relative difference of two prices up to which they always count as the same.
-        conflicting_price: relative difference beyond which they never count as the same.
+        same_price: relative difference, beside the spread, beyond which two prices never confirm each other.
+        conflicting_price: relative difference, beside half the spread, beyond which they contradict each other.
         outside_book: relative distance of the price outside bid and ask that fails.
         outside_range: relative distance of the price outside the day's range that fails.
     """

@@ -71,27 +71,9 @@ class QuoteFacts:
 
     @cached_property
     def confirming(self) -> tuple[Observation, ...]:
-        """The served quote and those that confirm it: sound, as fresh as it, and within `closeness` of it.
-
-        Of the winning clique those that the vote counted; of the other voters those that are too far apart for it but
-        not for the rubric.
-        """
-        counted = [m for m in self.fusion.confirming if self._distance(m) <= self.closeness]
-        near = [
-            o
-            for o, relation in self.fusion.outsiders
-            if relation is Relation.DIFFER
-            and o.sound
-            and o.vote_age_s <= self.lines.corroboration_age_s
-            and self._distance(o) <= self.closeness
-        ]
-        return tuple(counted + near)
-
-    @cached_property
-    def closeness(self) -> float:
-        """Greatest difference of two prices that confirm each other: what spread and time explain, within the lines."""
-        explained = self.tolerance.agreement(self.lines.real_time_s)
-        return min(max(explained, self.lines.same_price), self.lines.same_price + self.tolerance.spread)
+        """The served quote and those of the vote's confirmations that the rubric's line of the same price includes."""
+        closeness = self.lines.same_price + self.tolerance.spread
+        return tuple(m for m in self.fusion.confirming if self._distance(m) <= closeness)
 
     @cached_property
     def opponents(self) -> tuple[Observation, ...]:
