@@ -43,11 +43,31 @@ _DELAY_DIGITS: Final = 3
 _FINEST_DECIMALS: Final = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """How sure the price is; what the teacher checks later.
+
+    Attributes:
+        probability: that it is within tolerance of the truth, not yet recalibrated.
+        calibrated: what such a probability has turned out to mean.
+        groups: upstream groups that confirm it, its own included.
+        below: how far below the price the truth may lie, of logarithms, before recalibration.
+        above: how far above it.
+    """
+
+    probability: float
+    calibrated: float
+    groups: int
+    below: float
+    above: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteJudgement:
     """The consensus about one instrument's current price: a `QuoteAnswer` before it is filed as evidence.
 
-    Attributes are those of `domain.answers.QuoteAnswer`.
+    Attributes are those of `domain.answers.QuoteAnswer`, and
+        belief: how sure the price is.
     """
 
     symbol: str
@@ -65,6 +85,7 @@ class QuoteJudgement:
     sources_rejected: tuple[str, ...]
     explanation: Explanation
     judged_at: datetime
+    belief: Belief
     change: float | None = None
     change_percent: float | None = None
     open: float | None = None
@@ -115,7 +136,7 @@ def judge_quote(
 
 def answer(judgement: QuoteJudgement, evidence_id: str) -> QuoteAnswer:
     """The judgement as an answer that can be looked up under `evidence_id`."""
-    values = {each.name: getattr(judgement, each.name) for each in fields(judgement)}
+    values = {each.name: getattr(judgement, each.name) for each in fields(judgement) if each.name != "belief"}
     return QuoteAnswer(evidence_id=evidence_id, **values)
 
 
@@ -297,6 +318,7 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
         sources_rejected=wording.sources_rejected,
         explanation=wording.explanation,
         judged_at=facts.context.now,
+        belief=_belief(facts),
         change=filled.change,
         change_percent=filled.change_percent,
         open=filled.open,
@@ -307,6 +329,12 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
         bid=filled.bid,
         ask=filled.ask,
     )
+
+
+def _belief(facts: QuoteFacts) -> Belief:
+    fusion = facts.fusion
+    sure = facts.context.track.calibrated(fusion.probability)
+    return Belief(fusion.probability, sure, fusion.groups, fusion.below, fusion.above)
 
 
 def _interval(fusion: Fusion, tolerance: Tolerance, widening: float) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mdagent_mcp.consensus.context import GradingThresholds, QuoteContext, SourceTrace, SymbolKnowledge
+from mdagent_mcp.consensus.track_knowledge import TrackKnowledge
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit
@@ -18,8 +19,11 @@ from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.ports import AskedSource
+from mdagent_mcp.memory.lessons import Lessons
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.memory.traces import Trace
+from mdagent_mcp.resilience.clock_offset import offset_s
+from mdagent_mcp.resilience.track_record import TrackRecord
 from mdagent_mcp.routing.planning import Candidate
 
 LEARNED_AFTER: Final = 50.0
@@ -115,12 +119,15 @@ class EngineParts:
 
     def quote_context(self, instrument: Instrument) -> QuoteContext:
         """Everything beside the quotes that a judgement about an instrument depends on, as of now."""
+        lessons = self.memory.lessons()
         return QuoteContext(
             now=self.clock.now(),
             calendar=calendar_named(instrument.calendar),
             groups=self.groups(instrument),
             weights=self.trusts(),
+            clock_offsets={name: offset_s(clock) for name, clock in lessons.clocks.items()},
             learned=self.learned(instrument),
+            track=_track(lessons),
             suggestions=self.suggestions(instrument),
             thresholds=self.thresholds,
         )
@@ -178,6 +185,13 @@ class EngineParts:
             and source.vendor.key is not None
             and source.refuses_quote(instrument) is None
         )
+
+
+def _track(lessons: Lessons) -> TrackKnowledge:
+    records: dict[str, dict[str, TrackRecord]] = {}
+    for (source, which), record in lessons.records.items():
+        records.setdefault(source, {})[which] = record
+    return TrackKnowledge(records=records, calibration=lessons.confidence, misses=lessons.misses)
 
 
 def _traces(traces: Mapping[str, Trace]) -> dict[str, SourceTrace]:

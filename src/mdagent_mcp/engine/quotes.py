@@ -26,6 +26,7 @@ from mdagent_mcp.engine.collection import Collection, CollectionHooks
 from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey
 from mdagent_mcp.engine.parts import EngineParts, allowed, is_live, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
+from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.routing.planning import asking_order
 
 _GRACE_S = 0.25
@@ -55,6 +56,7 @@ class QuoteEngine:
     def __init__(self, parts: EngineParts) -> None:
         self._parts = parts
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
+        self._teacher = Teacher(parts.emit)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
 
     async def answer(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
@@ -195,6 +197,8 @@ class QuoteEngine:
             self._kept.store(inquiry.key, kept, self._parts.clock.now())
             self._parts.memory.keep(served)
             self._tell_judged(inquiry.judgement)
+            context = self._parts.quote_context(inquiry.instrument)
+            self._teacher.hear(inquiry.instrument, kept.quotes, inquiry.judgement, context)
         else:
             self._kept.amend(inquiry.key, kept)
 

@@ -14,6 +14,7 @@ from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer
 from mdagent_mcp.domain.service import AnswerKind
 from mdagent_mcp.memory.evidence import Answer
 from mdagent_mcp.memory.learning import Cell, CellKey, combine
+from mdagent_mcp.memory.lessons import Lessons, combine_lessons
 from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols
 
@@ -88,6 +89,7 @@ class Backlog:
         quotes: answers by evidence id.
         histories: answers by evidence id.
         count: answers given.
+        lessons: what authorities taught.
         dropped: entries lost to the bounds since the start.
         added: entries taken in since the last `drain`.
     """
@@ -101,6 +103,7 @@ class Backlog:
     quotes: dict[str, QuoteAnswer] = field(default_factory=dict)
     histories: dict[str, HistoryAnswer] = field(default_factory=dict)
     count: AnswerCount = field(default_factory=AnswerCount)
+    lessons: Lessons = field(default_factory=Lessons)
     dropped: int = 0
     added: int = 0
 
@@ -139,6 +142,11 @@ class Backlog:
         self.added += 1
         self.count += count
 
+    def add_lessons(self, lessons: Lessons) -> None:
+        """Join what an authority taught; there are a few rows per source."""
+        self.added += 1
+        self.lessons = combine_lessons(self.lessons, lessons)
+
     @property
     def answers(self) -> tuple[Answer, ...]:
         """Every answer that waits."""
@@ -165,10 +173,11 @@ class Backlog:
             self.quotes,
             self.histories,
             self.count,
+            self.lessons,
         )
         self.cells, self.faults, self.symbols, self.memberships = {}, {}, {}, {}
         self.quotes, self.histories, self.statistics = {}, {}, {}
-        self.count, self.added = AnswerCount(), 0
+        self.count, self.lessons, self.added = AnswerCount(), Lessons(), 0
         return taken
 
     def restore(self, earlier: Backlog) -> None:
@@ -191,6 +200,7 @@ class Backlog:
         for answer in other.answers:
             self.add_answer(answer)
         self.add_count(other.count)
+        self.add_lessons(other.lessons)
 
     def _join(
         self, store: dict[KeyT, ValueT], key: KeyT, value: ValueT, join: Callable[[ValueT, ValueT], ValueT]

@@ -21,7 +21,7 @@ import anyio
 
 from mdagent_mcp.domain.answers import QuoteAnswer
 from mdagent_mcp.domain.clock import Clock
-from mdagent_mcp.domain.events import Event, Fetched, Graded, Judged
+from mdagent_mcp.domain.events import Compared, Event, Fetched, Graded, Judged, Stamped, Verified
 from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.service import AnswerKind
 from mdagent_mcp.memory.archive import find_evidence, find_latest
@@ -30,6 +30,8 @@ from mdagent_mcp.memory.database import open_database, reason
 from mdagent_mcp.memory.evidence import Answer
 from mdagent_mcp.memory.knowledge import Snapshot, SourceKnowledge, Totals, source_knowledge
 from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, learn_fetched, learn_judged
+from mdagent_mcp.memory.lesson_rows import read_lessons
+from mdagent_mcp.memory.lessons import Lessons, combine_lessons, learn
 from mdagent_mcp.memory.rows import count_sessions, read_cells, read_faults, read_memberships, read_symbols
 from mdagent_mcp.memory.statistics_rows import read_statistics
 from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, from_text, learn_statistics
@@ -40,7 +42,7 @@ from mdagent_mcp.memory.writer import MemoryOptions, Writer, Written
 __all__ = ["Memory", "MemoryOptions", "open_memory"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Stored:
     """What the store holds, as far as it is needed on the way to an answer.
 
@@ -50,6 +52,7 @@ class _Stored:
         most_symbols: how many of them.
         texts: how instruments behave, as stored, where it was not read yet: symbol -> (epoch seconds, JSON).
         statistics: the same, read.
+        lessons: what authorities taught.
         views: knowledge about sources as it was last asked for; forgotten when something changes it.
     """
 
@@ -58,6 +61,7 @@ class _Stored:
     most_symbols: int
     texts: dict[str, tuple[float, str]] = field(default_factory=dict)
     statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
+    lessons: Lessons = field(default_factory=Lessons)
     views: dict[str, SourceKnowledge | None] = field(default_factory=dict)
 
     def take_over(self, written: Written) -> None:
@@ -68,6 +72,7 @@ class _Stored:
             self.symbols[symbol] = known
         while len(self.symbols) > self.most_symbols:
             del self.symbols[next(iter(self.symbols))]
+        self.lessons = written.lessons
         self.statistics.update(written.statistics)
         while len(self.statistics) > self.most_symbols:
             del self.statistics[next(iter(self.statistics))]
@@ -92,6 +97,7 @@ class Memory:
         self._sessions = earlier_sessions + 1
         self._note = note
         self._reading_trouble = ""
+        self._lessons: Lessons | None = None
         self._traces = TraceBook()
 
     @property
@@ -125,6 +131,9 @@ class Memory:
                 if event.fault:
                     fault = clean_text(event.fault, 40)
                     self._writer.backlog.add_fault(event.source, fault, event.at.timestamp())
+            case Compared() | Verified() | Stamped():
+                self._writer.backlog.add_lessons(learn(event, self.lessons()))
+                self._lessons = None
             case Graded():
                 unanswered = 1 if event.grade is None else 0
                 self._writer.backlog.add_count(AnswerCount(1 - unanswered, 1 if event.cached else 0, unanswered))
@@ -167,6 +176,13 @@ class Memory:
     def last_confirmed(self, symbol: str) -> tuple[float, datetime] | None:
         """The last price that two independent sources stated since the start, and when it was judged."""
         return self._traces.last_confirmed(symbol)
+
+    def lessons(self) -> Lessons:
+        """What authorities have taught about the sources, and what became of stated probabilities."""
+        if self._lessons is None:
+            parts = (self._stored.lessons, self._writer.under_way.lessons, self._writer.backlog.lessons)
+            self._lessons = reduce(combine_lessons, parts)
+        return self._lessons
 
     def totals(self) -> Totals:
         """How much is remembered now."""
@@ -246,6 +262,7 @@ async def open_memory(path: Path | None, clock: Clock, options: MemoryOptions | 
             await read_symbols(connection, options.symbols),
             options.symbols,
             await read_statistics(connection, options.symbols),
+            lessons=await read_lessons(connection),
         )
         sessions = await count_sessions(connection)
         writer = Writer(connection, clock, options, stored.take_over)

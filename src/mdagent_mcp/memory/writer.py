@@ -21,6 +21,8 @@ from mdagent_mcp.memory.archive import ArchiveLimits, EvidenceRow, encoded, prun
 from mdagent_mcp.memory.backlog import Backlog, BacklogLimits
 from mdagent_mcp.memory.database import reason
 from mdagent_mcp.memory.learning import Cell, CellKey
+from mdagent_mcp.memory.lesson_rows import join_lessons
+from mdagent_mcp.memory.lessons import Lessons
 from mdagent_mcp.memory.rows import (
     begin_session,
     join_cells,
@@ -70,6 +72,7 @@ class Written:
     cells: dict[CellKey, Cell]
     symbols: dict[str, SymbolKnowledge]
     statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
+    lessons: Lessons = field(default_factory=Lessons)
 
 
 class Writer:
@@ -169,6 +172,7 @@ class Writer:
         cells = await join_cells(connection, batch.cells)
         symbols = await join_symbols(connection, batch.symbols)
         statistics = await join_statistics(connection, batch.statistics)
+        lessons = await join_lessons(connection, batch.lessons)
         await join_faults(connection, batch.faults)
         await join_memberships(connection, batch.memberships)
         if evidence:
@@ -178,7 +182,7 @@ class Writer:
         if self._batches % 100 == 0:
             await prune_knowledge(connection, options.parts, options.symbols)
             await prune_statistics(connection, options.symbols)
-        return Written(cells, symbols, statistics), session
+        return Written(cells, symbols, statistics, lessons), session
 
     async def _pause(self, until: asyncio.Event, seconds: float) -> None:
         with suppress(TimeoutError), self._clock.limit(seconds):
