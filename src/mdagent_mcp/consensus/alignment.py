@@ -273,7 +273,9 @@ def _learned_delay(age: float, quote: Quote, context: QuoteContext) -> float:
 
 
 def _lag(own: Observation, own_time: datetime, peer: Observation, tolerance: Tolerance) -> float:
-    if peer.event_time is None or peer.session is not own.session or peer.event_time <= own_time:
+    if peer.event_time is None or peer.log_price == own.log_price or peer.event_time <= own_time:
+        return 0.0
+    if peer.session is not own.session:
         return 0.0
     moved = abs(own.log_price - peer.log_price) > tolerance.agreement(0.0)
     return (peer.event_time - own_time).total_seconds() if moved else 0.0

@@ -222,18 +222,19 @@ RULES: Final = (
 """Every check, in the order of reporting."""
 
 RULES_BY_ID: Final[Mapping[str, Rule]] = MappingProxyType({rule.id: rule for rule in RULES})
+_DIMENSIONS: Final = {rule.id: rule.dimension for rule in RULES}
 
 
 def passed(rule: str, detail: str) -> Finding:
     """The check ran and found nothing wrong."""
-    return Finding(rule, RULES_BY_ID[rule].dimension, Verdict.PASSED, detail)
+    return Finding(rule, _DIMENSIONS[rule], Verdict.PASSED, detail)
 
 
 def not_run(rule: str, detail: str) -> Finding:
     """The check lacked what it needs, which `detail` names."""
-    return Finding(rule, RULES_BY_ID[rule].dimension, Verdict.NOT_RUN, detail)
+    return Finding(rule, _DIMENSIONS[rule], Verdict.NOT_RUN, detail)
 
 
 def failed(rule: str, detail: str, severity: Severity, cap: float | None = None) -> Finding:
     """The check found something wrong; `cap` bounds its dimension."""
-    return Finding(rule, RULES_BY_ID[rule].dimension, Verdict.FAILED, detail, severity, cap)
+    return Finding(rule, _DIMENSIONS[rule], Verdict.FAILED, detail, severity, cap)
