@@ -24,6 +24,7 @@ from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.parts import EngineParts
 from mdagent_mcp.engine.ports import AskedSource
+from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.memory.store import open_memory
 from mdagent_mcp.testing import ManualClock
 
@@ -75,6 +76,7 @@ class World:
         tape: the truth.
         profiles: the sources by id.
         parts: what the product's engine judges with.
+        teacher: the engine's, which learns from the stamps and from delayed sources.
         clock: its clock.
         rng: chance.
         now: seconds on the tape's clock.
@@ -85,6 +87,7 @@ class World:
     tape: Tape
     profiles: dict[str, Profile]
     parts: EngineParts
+    teacher: Teacher
     clock: ManualClock
     rng: random.Random
     instrument: Instrument
@@ -124,10 +127,12 @@ class World:
         names = [*self.rng.sample(INDEPENDENT, 3), self.rng.choice(PAIR), *self._often(*SLOW, LATE)]
         drafts = [*self.healthy(*names), *(self.frozen(name) for name in self._often(*FREEZING))]
         quotes = [draft.quote() for draft in drafts]
-        judgement = self.judge(quotes)
+        context = self.parts.quote_context(self.instrument)
+        judgement = judge_quote(self.instrument, quotes, {}, context)
         if judgement is None:
             return
         self.parts.memory.keep(answer(judgement, self.parts.evidence_id("q")))
+        self.teacher.hear(self.instrument, quotes, judgement, context)
         for told in source_outcomes(judgement):
             event = Judged(told.source, judgement.symbol, Endpoint.QUOTE, judgement.judged_at, told.agreed, told.fault)
             self.parts.memory.listen(event)
@@ -156,7 +161,9 @@ async def open_world(setting: Setting) -> AsyncIterator[World]:
             rng=rng,
         )
         frozen_at = 1500.0 + sum(POLL_S) / 2 * WARM_POLLS * rng.uniform(0.3, 0.85 if setting.early_freeze else 1.02)
-        world = World(setting, tape, profiles, parts, clock, rng, parse_symbol(setting.symbol), frozen_at)
+        world = World(
+            setting, tape, profiles, parts, Teacher(parts.emit), clock, rng, parse_symbol(setting.symbol), frozen_at
+        )
         for _ in range(WARM_POLLS):
             world.poll()
         yield world
