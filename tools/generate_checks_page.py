@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mdagent_mcp.config.settings import GradingSettings
 from mdagent_mcp.consensus import history_checks, rules
+from mdagent_mcp.consensus.history_reasons import REASONS
 from mdagent_mcp.consensus.rules import Rule
 from mdagent_mcp.domain.failures import TRAITS
 from mdagent_mcp.domain.quality import GRADE_FLOORS
@@ -41,7 +42,9 @@ def _settings() -> str:
 
 
 def _rules(found: Iterable[Rule]) -> str:
-    rows = [(f"`{r.id}`", r.dimension, r.severity or "", r.description, r.reason) for r in found]
+    rows = [
+        (f"`{r.id}`", r.dimension, r.severity or "by extent", r.description, r.reason or REASONS[r.id]) for r in found
+    ]
     return _table(("check", "dimension", "severity", "passes when", "why"), rows)
 
 
