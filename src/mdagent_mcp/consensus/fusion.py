@@ -256,7 +256,8 @@ def _corroborating(
     limit = thresholds.corroboration_age_s
     if served.vote_age_s > limit:
         limit += served.vote_age_s
-    near = [_is_close(o, served, tolerance) for o in clique]
+    tight = min(1.0, _CLOSE) * tolerance.agreement(0.0)
+    near = [abs(o.log_price - served.log_price) <= tight or _is_close(o, served, tolerance) for o in clique]
     apart = [*outsiders, *(o for o, is_near in zip(clique, near, strict=True) if not is_near)]
     others = [o for o in apart if o.vote_age_s <= limit and o.group != served.group]
     groups, undecided = [served.group], []
