@@ -254,7 +254,7 @@ def _delay(quote: Quote, session: Session, event_time: datetime, market: Market,
         return max(0.0, before_end - _usual_gap(quote, context))  # a thin share's last trade may be hours before
     if not market.regular_hours and not market.extended_hours and market.last is not None:
         return max(0.0, (market.last.close - event_time).total_seconds() - slack)
-    age = max(0.0, (market.now - event_time).total_seconds())
+    age = context.track.age_s(quote.source, max(0.0, (market.now - event_time).total_seconds()))
     frozen = frozen_s(quote, market.now, context.learned)
     return max(_learned_delay(age, quote, context), quote.declared_delay_s, frozen)
 
