@@ -114,8 +114,10 @@ def report() -> str:
     part = part_of(queries)
     counts = {name: sum(part(q) == name for q in queries) for name in ("tuning", "mixed", "held out")}
     lines = [
-        f"Prices: {origin}, {len(queries)} queries; {counts['tuning']} of the tuning part, {counts['mixed']} of its days "
-        f"or symbols, {counts['held out']} of other days and symbols.",
+        (
+            f"Prices: {origin}, {len(queries)} queries; {counts['tuning']} of the tuning part, {counts['mixed']} of "
+            f"its days or symbols, {counts['held out']} of other days and symbols."
+        ),
         "",
         table(HEADER, [scenario_row(name, queries, part) for name in SCENARIOS]),
         "",

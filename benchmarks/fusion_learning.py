@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from statistics import median, median_low
 
 from fusion_streams import Query, is_right, tolerance
-
 from mdagent_mcp.consensus.selection import Claim, Known, Selection, interval, select
 from mdagent_mcp.consensus.track_knowledge import UNDATED_AGE_S, TrackKnowledge
-from mdagent_mcp.memory.symbol_statistics import NORMAL_RATIO, ClippedMean, combine_means
+from mdagent_mcp.memory.symbol_statistics import NORMAL_RATIO, PLAIN_SAMPLES, ClippedMean, combine_means
 from mdagent_mcp.resilience.calibration import CalibrationCounts, calibrated, counted
 from mdagent_mcp.resilience.latency import EMPTY, LatencyHistogram, decay, record
 from mdagent_mcp.resilience.track_record import Comparison, TrackRecord, believed_age_s, compared, fault_probability
@@ -140,7 +139,7 @@ class Learner:
         last = self._last.get(query.symbol)
         if last is not None and last[0] == query.day and query.at_s > last[1]:
             size = abs(truth - last[2]) / math.sqrt(query.at_s - last[1])
-            known = self._volatility.get(query.symbol, ClippedMean(DEFAULT_SIGMA / NORMAL_RATIO, 5))
+            known = self._volatility.get(query.symbol, ClippedMean(DEFAULT_SIGMA / NORMAL_RATIO, PLAIN_SAMPLES))
             self._volatility[query.symbol] = combine_means(known, ClippedMean(size, 1))
         self._last[query.symbol] = (query.day, query.at_s, truth)
 
@@ -168,7 +167,7 @@ def best_possible(query: Query, members: Sequence[str]) -> bool:
 
 
 def freshest_faultless(query: Query, members: Sequence[str]) -> bool:
-    """Whether the youngest value without a fault (within fifty basis points) is right: what knowing all faults gives."""
+    """Whether the youngest value within fifty basis points is right: what knowing every fault would give."""
     said = [query.said[m] for m in members if m in query.said and m != "liar"]
     sound = [s for s in said if abs(s[0] / query.truth - 1) < FAULT_BAND] or said
     return bool(sound) and is_right(min(sound, key=lambda s: 900.0 if s[1] is None else s[1])[0], query)

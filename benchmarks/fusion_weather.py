@@ -8,7 +8,6 @@ from collections import defaultdict
 from statistics import median, median_low
 
 from fusion_streams import WEATHER
-
 from mdagent_mcp.consensus.selection import Claim, Known, select
 from mdagent_mcp.resilience.track_record import (
     LOCAL_DECAY,

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from fusion_report import wilson
 from numpy.typing import NDArray
 
+from fusion_report import wilson
 from mdagent_mcp.consensus.context import QuoteContext, SymbolKnowledge
 from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.consensus.tolerance import tolerance_for
@@ -158,7 +158,7 @@ def _path(
     return np.round(price[:, None] * np.exp(walked), 2)
 
 
-def _faulty(
+def _faulty(  # noqa: PLR0917 - one array per fact of the world
     kind: NDArray[np.int64],
     then: NDArray[np.float64],
     old: NDArray[np.float64],

@@ -33,7 +33,8 @@ _SUSPECT_SHARE: Final = 0.3
 """Share of faults that show a known wrong value, such as the previous close."""
 _ANYWHERE: Final = 0.001
 """Density with which the truth lies far from what was known last (a jump), per `spread`."""
-_ALL_FAULTY: Final = 1e-3
+_ALL_FAULTY: Final = 0.05
+"""Weight of the case that no claim is sound, per `spread`."""
 _NEGLIGIBLE: Final = 1e-9
 _LIGHT: Final = 1e-3
 _HALVINGS: Final = 16
@@ -178,7 +179,7 @@ def _youngest_sound(ordered: Sequence[Claim], known: Known) -> list[float]:
     for k, witness in enumerate(ordered):
         weights.append(before * (1.0 - fault[k]) * ahead[k] * _prior(witness, known, rounding))
         before *= wrong[k]
-    total = sum(weights) + before * _ALL_FAULTY
+    total = sum(weights) + before * _ALL_FAULTY * known.spread
     return [w / total for w in weights] if total > 0 else [1.0 / n] * n
 
 

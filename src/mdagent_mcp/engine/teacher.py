@@ -132,7 +132,7 @@ class Teacher:
         for claim in near:
             if not claim.graded:
                 claim.graded = True
-                self._emit(_compared(instrument.symbol, claim, authority.price, true_at, tolerance, context.now))
+                self._emit(_compared(instrument.symbol, claim, (authority.price, true_at), tolerance, context.now))
         for given in kept.given:
             if not given.verified and abs((given.at - true_at).total_seconds()) <= REACH_S:
                 given.verified = True
@@ -185,8 +185,9 @@ def _claim(quote: Quote, context: QuoteContext) -> _Claim:
 
 
 def _compared(
-    symbol: str, claim: _Claim, true: float, true_at: datetime, tolerance: Tolerance, now: datetime
+    symbol: str, claim: _Claim, told: tuple[float, datetime], tolerance: Tolerance, now: datetime
 ) -> Compared:
+    true, true_at = told
     apart = abs((claim.at - true_at).total_seconds())
     return Compared(
         source=claim.source,
