@@ -8,7 +8,7 @@ from typing import Final
 
 REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "order": "Vendors differ in direction, and spliced answers come in pieces; every later check assumes time order.",
+        "order": "Vendors differ in direction, and spliced answers come in pieces; later checks assume time order.",
         "duplicates": "During a session a large vendor sends today's row twice, with slightly different volumes.",
         "null_prices": "Rows with a volume but no prices appear before the open and around listings.",
         "bad_volume": "Negative or fractional volumes come from wrong types and split factors applied the wrong way.",
@@ -17,13 +17,13 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "repeated_close": "A vendor wrote the current price into the close of bars of past years.",
         "zero_volume": "London rows have no volume one time in five; where the price moved, the volume is missing.",
         "volume_basis": "Volumes twenty times too low beside unadjusted prices were measured over a whole history.",
-        "forward_fill": "Gaps are filled with the last bar by some vendors; with volume above zero that is no quiet day.",
+        "forward_fill": "Some vendors fill gaps with the last bar; with volume above zero that is no quiet day.",
         "unit_error": "Pence for pounds: up to hundreds of cells per year and ticker in London and Johannesburg.",
         "split_error": "New splits reach old prices days late, twice, inverted, or on one row only.",
         "wick": "Decimal slips in a low or high: up to 5 of 10,000 rows, always on one side of the bar.",
         "price_jump": "Real falls of 21 % exist and are seen by all sources; a jump of one source alone is an error.",
         "adjusted_close": "Adjusted closes of thousands of rows were infinite or negative after repeated adjustment.",
-        "dividend_size": "Dividends in pence beside prices in pounds: the most frequent labelled error of London shares.",
+        "dividend_size": "Dividends in pence beside prices in pounds, the most frequent labelled error in London.",
         "dividend_phantom": "The same dividend listed twice within 17 days, of which the price fell by one.",
         "dividend_date": "Ex-dates wrong by days or weeks: the adjusted price rises on one day and falls on another.",
         "capital_gains": "Funds' December gains are counted as dividend and as gain at once.",
