@@ -12,6 +12,7 @@ from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_
 from mdagent_mcp.domain.events import Compared, Event, Stamped, Verified
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.engine.teacher import SYMBOLS_KEPT, Teacher
+from mdagent_mcp.resilience.clock_offset import USUAL_S
 from mdagent_mcp.testing import ManualClock
 
 LATER = MID_SESSION + timedelta(minutes=15)
@@ -116,7 +117,7 @@ def test_what_is_kept_is_bounded(events: list[Event]) -> None:
 async def test_the_engine_corrects_a_clock_that_memory_learned() -> None:
     """A source whose stamps lie two seconds ahead of us is not seen as younger than it is."""
     clock = ManualClock(OPEN_MARKET, settle_rounds=10)
-    ahead = ScriptedSource("one", clock, {"AAPL": 189.5}, lag_s=-1.8)
+    ahead = ScriptedSource("one", clock, {"AAPL": 189.5}, lag_s=USUAL_S - 2.0)
     async with quote_desk(clock, ahead) as desk:
         for _ in range(25):
             await desk.engine.answer(question("AAPL", max_age_s=0.0))
@@ -124,4 +125,4 @@ async def test_the_engine_corrects_a_clock_that_memory_learned() -> None:
         for event in desk.events:
             desk.parts.memory.listen(event)
         told = desk.parts.quote_context(question("AAPL").instruments[0])
-    assert told.clock_offsets["one"] == pytest.approx(1.9, abs=0.05)
+    assert told.clock_offsets["one"] == pytest.approx(2.0, abs=0.05)

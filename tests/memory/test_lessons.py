@@ -11,7 +11,7 @@ from mdagent_mcp.domain.events import Compared, Stamped, Verified
 from mdagent_mcp.memory.lessons import Lessons, combine_lessons, learn
 from mdagent_mcp.memory.store import Memory, open_memory
 from mdagent_mcp.resilience.calibration import calibrated
-from mdagent_mcp.resilience.clock_offset import offset_s
+from mdagent_mcp.resilience.clock_offset import USUAL_S, offset_s
 from mdagent_mcp.resilience.latency import quantile
 from mdagent_mcp.testing import ManualClock
 from memory.memory_samples import NOON
@@ -28,7 +28,7 @@ def teach(memory: Memory, times: int) -> None:
         memory.listen(compared())
         memory.listen(compared("beta", 4.6))
         memory.listen(Verified("AAPL", NOON, 0.97, number % 10 != 0, 2, 1.5))
-        memory.listen(Stamped("alpha", NOON + timedelta(seconds=number), -1.9))
+        memory.listen(Stamped("alpha", NOON + timedelta(seconds=number), USUAL_S - 2.0))
 
 
 async def test_lessons_are_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
