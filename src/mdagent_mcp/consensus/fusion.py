@@ -177,8 +177,6 @@ def _apart_s(first: Observation, second: Observation) -> float:
 
 def _maximal_cliques(agree: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
     """Every set of voters that all agree with each other and cannot be enlarged (Bron and Kerbosch)."""
-    if all(map(all, agree)):
-        return [tuple(range(len(agree)))]
     found: list[tuple[int, ...]] = []
     neighbours = [{j for j, yes in enumerate(row) if yes and j != i} for i, row in enumerate(agree)]
 
@@ -256,13 +254,12 @@ def _corroborating(
     limit = thresholds.corroboration_age_s
     if served.vote_age_s > limit:
         limit += served.vote_age_s
-    tight = min(1.0, _CLOSE) * tolerance.agreement(0.0)
-    near = [abs(o.log_price - served.log_price) <= tight or _is_close(o, served, tolerance) for o in clique]
-    apart = [*outsiders, *(o for o, is_near in zip(clique, near, strict=True) if not is_near)]
+    apart = [*outsiders, *(o for o in clique if not _is_close(o, served, tolerance))]
     others = [o for o in apart if o.vote_age_s <= limit and o.group != served.group]
     groups, undecided = [served.group], []
-    for member, is_near in zip(clique, near, strict=True):
-        if is_near and member.sound and newest[member.group] == member.vote_age_s <= limit:
+    for member in clique:
+        heard = member.sound and newest[member.group] == member.vote_age_s <= limit
+        if heard and _is_close(member, served, tolerance):
             if any(_agrees_as_well(member, other, served, tolerance) for other in others):
                 undecided.append(member)
             else:

@@ -81,11 +81,8 @@ def agreed_previous_close(observations: Sequence[Observation], learned: SymbolKn
     remembered = None if learned is None else learned.previous_official_close
     if not claims:
         return PreviousClose(None)
-    first = claims[0][1]
-    if all(_same(close, first) for _, close in claims):
-        return PreviousClose(first, tuple(dict.fromkeys(o.quote.source for o, _ in claims)), groups=_groups(claims))
     camps = [[(o, c) for o, c in claims if _same(c, value)] for _, value in claims]
-    sizes = [_groups(camp) for camp in camps]
+    sizes = [len({o.group for o, _ in camp}) for camp in camps]
     candidates = [camp for camp, size in zip(camps, sizes, strict=True) if size == max(sizes)]
     backed = [camp for camp in candidates if remembered is not None and _same(camp[0][1], remembered)]
     chosen = (backed or candidates)[0]
@@ -144,10 +141,6 @@ def _first(
     quotes: Sequence[Quote], read: Callable[[Quote], float | None], fits: Callable[[float], bool]
 ) -> float | None:
     return next((value for quote in quotes if (value := read(quote)) is not None and fits(value)), None)
-
-
-def _groups(claims: Sequence[tuple[Observation, float]]) -> int:
-    return len({o.group for o, _ in claims})
 
 
 def _same(first: float, second: float) -> bool:

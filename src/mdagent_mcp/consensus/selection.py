@@ -218,13 +218,14 @@ def _within(value: float, tolerance: float, parts: Sequence[tuple[float, float, 
     return min(1.0, total)
 
 
-def _bells(parts: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
-    """The normal parts of the mixture: weight, centre, and deviation times the root of two."""
-    return [
-        (weight * share, centre, math.sqrt(variance * multiple) * _ROOT_2)
-        for weight, centre, variance in parts
-        for share, multiple in _PARTS
-    ]
+def _below(value: float, parts: Sequence[tuple[float, float, float]]) -> float:
+    total = reached = 0.0
+    for weight, centre, variance in parts:
+        root = math.sqrt(variance) * _ROOT_2
+        total += weight
+        for share, multiple in _PARTS:
+            reached += weight * share * 0.5 * (1.0 + math.erf((value - centre) / (root * math.sqrt(multiple))))
+    return reached / total if total > 0 else 0.5
 
 
 def _quantile(share: float, parts: Sequence[tuple[float, float, float]], fallback: float) -> float:
@@ -232,11 +233,7 @@ def _quantile(share: float, parts: Sequence[tuple[float, float, float]], fallbac
         return fallback
     low = min(centre - 8 * math.sqrt(variance) for _, centre, variance in parts)
     high = max(centre + 8 * math.sqrt(variance) for _, centre, variance in parts)
-    bells = _bells(parts)
-    wanted = (2.0 * share - 1.0) * sum(weight for weight, _, _ in bells)
-    erf = math.erf
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        reached = sum([weight * erf((middle - centre) / width) for weight, centre, width in bells])
-        low, high = (middle, high) if reached < wanted else (low, middle)
+        low, high = (middle, high) if _below(middle, parts) < share else (low, middle)
     return (low + high) / 2
