@@ -116,7 +116,7 @@ def build(n: int, rng: np.random.Generator) -> World:
     said = np.where(wrong, _faulty(kind, then, old, previous, together, rng), then)
     return World(
         sigma=sigma,
-        truth=np.round(price, 2),
+        truth=np.round(price, 2).astype(np.float64),
         then=then,
         said=np.maximum(np.round(said, 2), 0.01),
         age=age,

@@ -263,3 +263,16 @@ def test_an_answer_carries_how_sure_it_is() -> None:
         counts = counted(counts, pair.belief.probability, right=number % 2 == 0)
     wiser = judge([quote("a"), quote("b")], track=TrackKnowledge(calibration=counts))
     assert wiser.belief.calibrated == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_field_that_a_source_mostly_gets_wrong_comes_from_an_agreeing_one() -> None:
+    """Each field by its own record: a's volume is of another scope, its open is right."""
+    odd = {"volume": TrackRecord(trials=40, hits=3), "open": TrackRecord(trials=40, hits=39)}
+    quotes = [quote("a", volume=1.0e6, open=188.9), quote("b", volume=41e6, open=189.0)]
+    trust = {"a": 0.95}
+    naive = judge(quotes, weights=trust)
+    wise = judge(quotes, weights=trust, track=TrackKnowledge(records={"a": odd}))
+    assert (naive.sources_used, naive.volume, naive.open) == (("a", "b"), 1.0e6, 188.9)
+    assert (wise.sources_used, wise.volume, wise.open) == (("a", "b"), 41e6, 188.9)
+    alone = judge(quotes[:1], track=TrackKnowledge(records={"a": odd}))
+    assert alone.volume == 1.0e6

@@ -285,7 +285,8 @@ def test_the_interval_contains_the_price_and_widens_with_age_and_contradiction()
 def test_the_interval_is_stretched_as_far_as_the_truth_was_missed_before() -> None:
     """Where 95 % of earlier truths lay within twice the half width, it is twice as wide."""
     track = TrackKnowledge(misses={2: recorded([2.0] * 60)})
-    usual, stretched = (judge([quote(age_s=9.0), quote("b", age_s=9.0)], **given) for given in ({}, {"track": track}))
+    pair = [quote(age_s=9.0), quote("b", age_s=9.0)]
+    usual, stretched = judge(pair), judge(pair, track=track)
     assert stretched.price_high - stretched.price > 3 * (usual.price_high - usual.price)
 
 

@@ -47,7 +47,7 @@ def test_the_order_of_claims_does_not_matter(claims: list[Claim], seed: int) -> 
 def test_the_unit_does_not_matter(claims: list[Claim], factor: float) -> None:
     """All values, tolerances and deviations in another unit: the same choice, equally sure."""
     scaled = [replace(c, value=c.value * factor, drift=c.drift * factor**2) for c in claims]
-    known = Known(*(x * factor for x in (KNOWN.tolerance, KNOWN.step, KNOWN.centre, KNOWN.spread)))
+    known = Known(KNOWN.tolerance * factor, KNOWN.step * factor, KNOWN.centre * factor, KNOWN.spread * factor)
     first, second = select(claims, KNOWN), select(scaled, known)
     assert claims[first.index].value == claims[second.index].value
     assert first.probability == pytest.approx(second.probability, abs=1e-9)

@@ -56,7 +56,7 @@ def test_a_delayed_tape_grades_what_the_others_said_then(events: list[Event]) ->
 def test_an_authority_grades_neither_its_own_group_nor_another_instant(events: list[Event]) -> None:
     """What passes on the same data proves nothing, and a minute's difference is another price."""
     teacher = Teacher(events.append)
-    same = {"groups": {"cboe": "tape", "a": "tape"}}
+    same: dict[str, Any] = {"groups": {"cboe": "tape", "a": "tape"}}
     hear(teacher, [quote("a"), quote("b")], **same)
     hear(teacher, [authority(189.84)], LATER, **same)
     assert set(prices(events)) == {"b"}

@@ -254,12 +254,12 @@ def _corroborating(
     limit = thresholds.corroboration_age_s
     if served.vote_age_s > limit:
         limit += served.vote_age_s
-    apart = [*outsiders, *(o for o in clique if not _is_close(o, served, tolerance))]
+    close = [_is_close(o, served, tolerance) for o in clique]
+    apart = [*outsiders, *(o for o, near in zip(clique, close, strict=True) if not near)]
     others = [o for o in apart if o.vote_age_s <= limit and o.group != served.group]
     groups, undecided = [served.group], []
-    for member in clique:
-        heard = member.sound and newest[member.group] == member.vote_age_s <= limit
-        if heard and _is_close(member, served, tolerance):
+    for member, near in zip(clique, close, strict=True):
+        if near and member.sound and newest[member.group] == member.vote_age_s <= limit:
             if any(_agrees_as_well(member, other, served, tolerance) for other in others):
                 undecided.append(member)
             else:
@@ -277,9 +277,10 @@ def _is_close(member: Observation, served: Observation, tolerance: Tolerance) ->
     if served.session is Session.CLOSED:
         return True
     distance = abs(member.log_price - served.log_price)
-    if distance == 0:
-        return True
-    return distance <= min(_CLOSE * tolerance.agreement(_apart_s(member, served)), tolerance.agreement(0.0))
+    most = tolerance.agreement(0.0)
+    if distance <= _CLOSE * most or distance > most:
+        return distance <= _CLOSE * most
+    return distance <= _CLOSE * tolerance.agreement(_apart_s(member, served))
 
 
 def _agrees_as_well(member: Observation, other: Observation, served: Observation, tolerance: Tolerance) -> bool:

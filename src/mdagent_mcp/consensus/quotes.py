@@ -298,7 +298,8 @@ def _reference_price(
 
 def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement:
     fusion, served = facts.fusion, facts.served
-    filled = fill_fields(fusion, served.session, facts.previous, facts.instrument.asset_class)
+    kind, track = facts.instrument.asset_class, facts.context.track
+    filled = fill_fields(fusion, served.session, facts.previous, kind, track)
     assessment = grade_quote(facts, filled, validate(facts), failures)
     wording = explain(facts, assessment, failures)
     low, high = _interval(fusion, facts.tolerance, facts.context.track.widening(fusion.groups))

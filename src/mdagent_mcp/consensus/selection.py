@@ -21,8 +21,11 @@ from typing import Final
 
 LEAST_FAULT: Final = 0.002
 MOST_FAULT: Final = 0.9
-_PARTS: Final = ((0.85, 1.0), (0.15, 9.0))
-"""Steps of prices have fat tails: shares and variance multiples of the two normal parts of a step."""
+_NARROW: Final = 0.85
+_WIDE_PART: Final = 0.15
+_SCALE: Final = 3.0
+"""Steps of prices have fat tails: two normal parts, their shares, and how much wider the second one is."""
+_FARTHEST: Final = 9000.0
 _ROOT_TAU: Final = math.sqrt(2 * math.pi)
 _ROOT_2: Final = math.sqrt(2.0)
 _STEP_NOISE: Final = 0.17
@@ -37,7 +40,8 @@ _ALL_FAULTY: Final = 0.05
 """Weight of the case that no claim is sound, per `spread`."""
 _NEGLIGIBLE: Final = 1e-9
 _LIGHT: Final = 1e-3
-_HALVINGS: Final = 16
+_HALVINGS: Final = 13
+_REACH: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,9 @@ def interval(selection: Selection, value: float) -> tuple[float, float]:
     """The equal-tailed 95 % interval of the truth, widened to contain `value`."""
     heavy = max((weight for weight, _, _ in selection.parts), default=0.0)
     parts = [part for part in selection.parts if part[0] >= _LIGHT * heavy]
-    return min(_quantile(0.025, parts, value), value), max(_quantile(0.975, parts, value), value)
+    if not parts:
+        return value, value
+    return min(_quantile(0.025, parts), value), max(_quantile(0.975, parts), value)
 
 
 def _witnesses(claims: Sequence[Claim], known: Known) -> list[Claim]:
@@ -200,10 +206,10 @@ def _prior(witness: Claim, known: Known, rounding: float) -> float:
 
 def _density(distance: float, variance: float) -> float:
     square = distance * distance / variance
-    if square > 9000.0:
+    if square > _FARTHEST:
         return 0.0
-    tails = sum(share / math.sqrt(multiple) * math.exp(-0.5 * square / multiple) for share, multiple in _PARTS)
-    return tails / (_ROOT_TAU * math.sqrt(variance))
+    height = _NARROW * math.exp(-0.5 * square) + _WIDE_PART / _SCALE * math.exp(-0.5 * square / _SCALE**2)
+    return height / (_ROOT_TAU * math.sqrt(variance))
 
 
 def _within(value: float, tolerance: float, parts: Sequence[tuple[float, float, float]]) -> float:
@@ -212,28 +218,26 @@ def _within(value: float, tolerance: float, parts: Sequence[tuple[float, float, 
     for weight, centre, variance in parts:
         root = math.sqrt(variance) * _ROOT_2
         low, high = (value - centre - tolerance) / root, (value - centre + tolerance) / root
-        for share, multiple in _PARTS:
-            wide = math.sqrt(multiple)
-            total += weight * share * 0.5 * (math.erf(high / wide) - math.erf(low / wide))
+        near = _NARROW * (math.erf(high) - math.erf(low))
+        total += 0.5 * weight * (near + _WIDE_PART * (math.erf(high / _SCALE) - math.erf(low / _SCALE)))
     return min(1.0, total)
 
 
 def _below(value: float, parts: Sequence[tuple[float, float, float]]) -> float:
-    total = reached = 0.0
-    for weight, centre, variance in parts:
-        root = math.sqrt(variance) * _ROOT_2
-        total += weight
-        for share, multiple in _PARTS:
-            reached += weight * share * 0.5 * (1.0 + math.erf((value - centre) / (root * math.sqrt(multiple))))
-    return reached / total if total > 0 else 0.5
+    """The weight of the truths below `value`."""
+    reached = 0.0
+    for weight, centre, root in parts:
+        z = (value - centre) / root
+        reached += 0.5 * weight * (1.0 + _NARROW * math.erf(z) + _WIDE_PART * math.erf(z / _SCALE))
+    return reached
 
 
-def _quantile(share: float, parts: Sequence[tuple[float, float, float]], fallback: float) -> float:
-    if not parts:
-        return fallback
-    low = min(centre - 8 * math.sqrt(variance) for _, centre, variance in parts)
-    high = max(centre + 8 * math.sqrt(variance) for _, centre, variance in parts)
+def _quantile(share: float, parts: Sequence[tuple[float, float, float]]) -> float:
+    rooted = [(weight, centre, math.sqrt(variance) * _ROOT_2) for weight, centre, variance in parts]
+    wanted = share * sum(weight for weight, _, _ in rooted)
+    low = min(centre - _REACH * root for _, centre, root in rooted)
+    high = max(centre + _REACH * root for _, centre, root in rooted)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _below(middle, parts) < share else (low, middle)
+        low, high = (middle, high) if _below(middle, rooted) < wanted else (low, middle)
     return (low + high) / 2

@@ -62,6 +62,11 @@ class TrackKnowledge:
             return UNDATED_AGE_S if age_s is None else age_s
         return believed_age_s(found, age_s, UNDATED_AGE_S)
 
+    def is_mostly_wrong(self, source: str, which: str) -> bool:
+        """Whether a source's field was more often wrong than right, as learned."""
+        found = self.record(source, which)
+        return found is not None and 2 * found.hits < found.trials
+
     def calibrated(self, probability: float) -> float:
         """What a stated probability has turned out to mean."""
         return calibrated(self.calibration, probability)
