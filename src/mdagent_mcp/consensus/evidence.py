@@ -7,7 +7,7 @@ trust) becomes the probability of a fault, and what is known of the symbol becom
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Final
@@ -55,19 +55,16 @@ class Weighing:
     """The selection among quotes.
 
     Attributes:
-        selection: over `observations`.
-        observations: all that were heard, in the order of the selection's claims.
+        selection: over all that were heard.
+        by_identity: the identity of every quote that was heard -> that probability.
     """
 
     selection: Selection
-    observations: tuple[Observation, ...]
+    by_identity: Mapping[int, float]
 
     def probability(self, observation: Observation) -> float:
         """That the observation's price is within tolerance of the truth."""
-        for index, each in enumerate(self.observations):
-            if each is observation:
-                return self.selection.probabilities[index]
-        return 0.0
+        return self.by_identity.get(id(observation), 0.0)
 
 
 def weigh(voters: Sequence[Observation], silent: Sequence[Observation], setting: Setting) -> Weighing:
@@ -81,7 +78,8 @@ def weigh(voters: Sequence[Observation], silent: Sequence[Observation], setting:
     heard = (*voters, *silent)
     claims = [_claim(o, setting) for o in heard]
     eligible = [True] * len(voters) + [False] * len(silent)
-    return Weighing(select(claims, _known(heard, setting), eligible), heard)
+    selection = select(claims, _known(heard, setting), eligible)
+    return Weighing(selection, dict(zip(map(id, heard), selection.probabilities, strict=True)))
 
 
 def _claim(observation: Observation, setting: Setting) -> Claim:

@@ -129,7 +129,7 @@ def fuse(
     winner = max(cliques, key=strength)
     others = [o for o in ordered if all(o is not m for m in winner)]
     newest = _newest(ordered)
-    confirmed = {id(o): _corroborating(o, winner, others, newest, (tolerance, thresholds)) for o in winner}
+    confirmed = _confirmations(winner, others, newest, (tolerance, thresholds))
     ranked = sorted(
         winner, key=lambda o: _serving_order(o, thresholds, weighing.probability(o), _support(o, winner, confirmed))
     )
@@ -236,6 +236,22 @@ def _is_late(observation: Observation, served: Observation, thresholds: GradingT
     if math.isinf(observation.vote_age_s):
         return not math.isinf(served.vote_age_s)
     return observation.vote_age_s > served.vote_age_s + thresholds.explained_lag_s
+
+
+def _confirmations(
+    clique: Sequence[Observation],
+    outsiders: Sequence[Observation],
+    newest: Mapping[str, float],
+    lines: tuple[Tolerance, GradingThresholds],
+) -> dict[int, tuple[str, ...]]:
+    """By the identity of every member: the groups that would confirm it, if it were served."""
+    tolerance, thresholds = lines
+    prices = [o.log_price for o in clique]
+    close = max(prices) - min(prices) <= _CLOSE * tolerance.agreement(0.0)
+    if outsiders or not close or max(o.vote_age_s for o in clique) > thresholds.corroboration_age_s:
+        return {id(o): _corroborating(o, clique, outsiders, newest, lines) for o in clique}
+    groups = [o.group for o in clique if o.sound and newest[o.group] == o.vote_age_s]  # the usual case: all agree
+    return {id(o): tuple(dict.fromkeys((o.group, *groups))) for o in clique}
 
 
 def _corroborating(

@@ -110,7 +110,7 @@ def fill_fields(
     quotes = [m.quote for m in fusion.members]
 
     def best(name: str) -> list[Quote]:
-        return sorted(quotes, key=lambda q: track.is_mostly_wrong(q.source, name))
+        return quotes if not track.records else sorted(quotes, key=lambda q: track.is_mostly_wrong(q.source, name))
 
     served = quotes[0]
     price = fusion.served.quote.price

@@ -44,6 +44,8 @@ class TrackKnowledge:
 
     def record(self, source: str, which: str = PRICE) -> TrackRecord | None:
         """The record of a source's field; None before there are enough comparisons to go by."""
+        if not self.records:
+            return None
         found = self.records.get(source, _NO_FIELDS).get(which)
         return found if found is not None and found.trials >= _RECORDED else None
 
