@@ -177,6 +177,8 @@ def _apart_s(first: Observation, second: Observation) -> float:
 
 def _maximal_cliques(agree: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
     """Every set of voters that all agree with each other and cannot be enlarged (Bron and Kerbosch)."""
+    if all(map(all, agree)):
+        return [tuple(range(len(agree)))]
     found: list[tuple[int, ...]] = []
     neighbours = [{j for j, yes in enumerate(row) if yes and j != i} for i, row in enumerate(agree)]
 
