@@ -72,7 +72,6 @@ CASES: Final[Mapping[str, tuple[Callable[[], QuoteJudgement], float | None]]] = 
     "price_within_book": (lambda: judge([quote(n, bid=187.0, ask=187.5) for n in "ab"]), 66.0),
     "price_within_day_range": (lambda: judge([quote(n, low=188.0, high=189.0) for n in "ab"]), 66.0),
     "ohlc_order": (lambda: judge([quote(n, open=195.0) for n in "ab"]), 79.0),
-    "change_identity": (lambda: judge([quote(n, change=2.9) for n in "ab"]), 79.0),
     "event_time_present": (lambda: judge([quote(n, age_s=None) for n in "ab"]), None),
     "event_time_not_future": (lambda: judge([quote(n, age_s=-3600.0) for n in "ab"]), None),
     "stamp_advances": (

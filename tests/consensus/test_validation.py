@@ -54,7 +54,6 @@ def test_a_healthy_quote_passes_all_checks_that_could_run() -> None:
     findings = judge([quote()]).explanation.assessment.findings
     assert {f.rule for f in findings if f.verdict is FAILED} == set()
     assert {f.rule for f in findings if f.verdict is NOT_RUN} == {
-        "change_identity",
         "declared_delay",
         "stamp_advances",
         "price_moves",

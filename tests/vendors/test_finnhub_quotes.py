@@ -47,7 +47,6 @@ def test_a_quote_is_timed_to_the_second() -> None:
         high=1061.25,
         low=1044.0,
         previous_close=1060.5,
-        change=-11.75,
         notes=(LISTING,),
     )
 

@@ -57,7 +57,6 @@ def test_a_real_time_price_is_one_venues() -> None:
         low=1044.0,
         previous_close=1060.5,
         volume=31220.0,
-        change=-11.75,
         venue_only=True,
     )
 

@@ -22,8 +22,6 @@ QuoteCheck = Callable[[Quote, Session, GradingThresholds], Finding]
 SOFT_CAP: Final = 66.0
 """Validity of a price that contradicts its own source."""
 _EXTENDED: Final = frozenset({Session.PRE, Session.POST})
-_ROUNDING: Final = 0.011
-"""Three figures rounded to cents."""
 OPEN_CAP: Final = 79.0
 """Validity when only the day's open is out of order, which vendors get wrong on one bar in a hundred."""
 
@@ -85,26 +83,12 @@ def ohlc_order(quote: Quote, _session: Session, lines: GradingThresholds) -> Fin
     return passed("ohlc_order", f"open {price_text(quote.open)}, {detail}")
 
 
-def change_identity(quote: Quote, session: Session, lines: GradingThresholds) -> Finding:
-    """The stated change is the price less the previous close."""
-    if session in _EXTENDED:
-        return not_run("change_identity", "the change may be the regular session's, the price is not")
-    if quote.change is None or quote.previous_close is None:
-        return not_run("change_identity", f"{quote.source} states no change and previous close")
-    gap = abs(quote.change - (quote.price - quote.previous_close))
-    detail = f"{quote.change:+.12g} against {price_text(quote.price)} less {price_text(quote.previous_close)}"
-    if gap > max(_ROUNDING, lines.outside_range * abs(quote.price)):
-        return failed("change_identity", f"{quote.source}: change {detail}", Severity.MINOR, OPEN_CAP)
-    return passed("change_identity", detail)
-
-
 QUOTE_CHECKS: Final[tuple[QuoteCheck, ...]] = (
     price_positive,
     book_not_crossed,
     price_within_book,
     price_within_day_range,
     ohlc_order,
-    change_identity,
 )
 """Every check of a single quote."""
 

@@ -78,13 +78,6 @@ RULES: Final = (
         "Ten in ten thousand rows of a large vendor break it, most of them of a day that was still running.",
     ),
     Rule(
-        "change_identity",
-        Dimension.VALIDITY,
-        "The change a source states is its price less its previous close.",
-        Severity.MINOR,
-        "Fields of one reply come from nodes of different age; then the change belongs to another price.",
-    ),
-    Rule(
         "event_time_present",
         Dimension.TIMELINESS,
         "The source says when the price was true.",

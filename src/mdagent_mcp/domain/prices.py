@@ -103,7 +103,6 @@ class Quote:
         low: low of that session so far.
         previous_close: official close of the regular session before that one.
         volume: shares or units traded in that session, in the source's own scope.
-        change: price minus previous close as the source states it, for checking its own fields against each other.
         venue_only: the price is one venue's own trade, not the consolidated tape's.
         notes: what was converted or decided while reading (unit conversions, fields not trusted).
     """
@@ -124,7 +123,6 @@ class Quote:
     low: float | None = None
     previous_close: float | None = None
     volume: float | None = None
-    change: float | None = None
     venue_only: bool = False
     notes: tuple[str, ...] = ()
 

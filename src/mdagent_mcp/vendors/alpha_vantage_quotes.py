@@ -108,7 +108,6 @@ def _global_quote(instruments: tuple[Instrument, ...], root: Json, received_at: 
         low=positive(aside(block, "low", notes)),
         previous_close=positive(aside(block, "previous close", notes)),
         volume=aside(block, "volume", notes),
-        change=aside(block, "change", notes),
         notes=tuple(notes),
     )
 

@@ -166,7 +166,6 @@ def _quote(instrument: Instrument, root: Json, price: float, stamp: float, recei
         high=positive(root.optional_number("h")) if told else None,
         low=positive(root.optional_number("l")) if told else None,
         previous_close=positive(root.optional_number("pc")) if told else None,
-        change=root.optional_number("d") if told else None,
         notes=(_CURRENCY_NOTE,) if note is None else (_CURRENCY_NOTE, note),
     )
 

@@ -163,7 +163,6 @@ def quotes_of(row: Json, instrument: Instrument, received_at: datetime) -> tuple
         # In extended hours this is the close of the same day.
         previous_close=positive(row.optional_number("previousClose")) if told and not after_hours else None,
         volume=countable(row.optional_number("latestVolume")) if told else None,
-        change=row.optional_number("change") if told and not after_hours else None,
         venue_only=source == _VENUE,
         notes=tuple(notes),
     )
