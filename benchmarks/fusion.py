@@ -17,12 +17,14 @@ from pathlib import Path
 
 import fusion_weather
 from fusion_learning import Learner, Outcome, best_possible, freshest_faultless, median_of, tolerance_vote
+from fusion_product import ProductLearner
 from fusion_report import calibration_error, table, wilson
 from fusion_streams import LIVE, SCENARIOS, WEATHER, Query, is_gross, is_right, live, simulated
 
 TUNING_DAYS = 5
 A_CONFIDENCE, A_GROUPS = 0.97, 2
 SUBSETS = 8
+PRODUCT_SCENARIOS = ("free mix", "stale majority", "liar", "flaky")
 
 
 def part_of(queries: Sequence[Query]) -> Callable[[Query], str]:
@@ -94,6 +96,26 @@ def subset_rows(queries: Sequence[Query]) -> list[list[str]]:
     return rows
 
 
+def product_rows(queries: Sequence[Query]) -> list[list[str]]:
+    """Some scenarios through `judge_quote` itself, by the letter it gave."""
+    rows = []
+    for name in PRODUCT_SCENARIOS:
+        learner = ProductLearner(SCENARIOS[name])
+        learner.run(queries)
+        served = learner.served
+        good = [s for s in served if s.grade in {"A", "B"}]
+        rows.append(
+            [
+                name,
+                share(sum(s.right for s in served), len(served)),
+                f"{sum(is_gross(s.price, s.query) for s in served) / len(served):.4f}",
+                f"{sum(s.right for s in good) / max(1, len(good)):.4f} @ {len(good) / len(served):.2f}",
+                f"{sum(s.covered for s in served) / len(served):.4f}",
+            ]
+        )
+    return rows
+
+
 def weather_rows() -> list[list[str]]:
     """Precision by method and attribute."""
     results = fusion_weather.run(fusion_weather.items())
@@ -125,6 +147,9 @@ def report() -> str:
         "",
         table(("size", "tolerance vote", "product", "worst subset", "any member"), subset_rows(queries)),
     ]
+    if LIVE.exists():
+        header = ("scenario", "all", "gross", "graded B or better", "interval covers")
+        lines += ["", "The same through `judge_quote`:", "", table(header, product_rows(queries))]
     if WEATHER.exists():
         lines += [
             "",

@@ -1,4 +1,4 @@
-"""The same stream through `judge_quote` itself: quotes in, a graded answer out, with what the teacher has told so far."""
+"""The same stream through `judge_quote` itself: quotes in, a graded answer out, with what the teacher told so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 
 from fusion_learning import DEFAULT_SIGMA, Learner, Outcome
 from fusion_streams import Query, is_right
-
 from mdagent_mcp.consensus.context import QuoteContext, SymbolKnowledge
 from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.consensus.track_knowledge import PRICE, TrackKnowledge

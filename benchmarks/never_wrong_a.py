@@ -136,13 +136,19 @@ def _minority(
 ) -> NDArray[np.int64]:
     """How many groups (the last ones) are wrong: fewer than the right ones that are fresh enough to confirm."""
     numbers = np.arange(5)
-    fresh = np.stack([((group_of == g) & (age <= 30.0)).any(axis=1) for g in numbers], axis=1)
+    asked = np.arange(SOURCES) < _asked(groups)[:, None]
+    fresh = np.stack([((group_of == g) & (age <= 30.0) & asked).any(axis=1) for g in numbers], axis=1)
     # with k wrong groups, the groups below groups - k are right
     most = np.zeros(len(groups), dtype=np.int64)
     for k in (1, 2):
         right = (fresh & (numbers < (groups - k)[:, None])).sum(axis=1)
         most = np.where(right > k, k, most)
     return (rng.random(len(groups)) * (most + 1)).astype(np.int64)
+
+
+def _asked(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many sources answer: every other time all of them, else one of each group."""
+    return np.where(np.arange(len(groups)) % 2 == 1, groups, SOURCES)
 
 
 def _path(
@@ -243,7 +249,7 @@ def _knowledge(world: World, i: int) -> SymbolKnowledge | None:
 
 def _quotes(world: World, i: int) -> list[Quote]:
     quotes = []
-    for j in range(max(2, int(world.groups[i])) if i % 2 else SOURCES):
+    for j in range(int(world.groups[i]) if i % 2 else SOURCES):
         price = float(world.said[i, j])
         unit = price / float(world.then[i, j])
         unit = unit if unit > 5 or unit < 0.2 else 1.0

@@ -130,12 +130,20 @@ def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = ""
         standing=standing,
         event_time=event_time,
         delay_s=delay,
-        vote_age_s=math.inf if delay is None else max(0.0, delay - coarse / 2 if coarse > 1 else delay),
+        vote_age_s=_vote_age_s(quote, delay, coarse, context),
         weight=vote_weight(context.trust_in(quote.source)),
         log_price=math.log(quote.price) if usable else -math.inf,
         sound=is_sound(quote, session, context.thresholds),
         cause=refusal or doubt or _cause(standing, session, event_time, market),
     )
+
+
+def _vote_age_s(quote: Quote, delay_s: float | None, resolution_s: float, context: QuoteContext) -> float:
+    """The most likely age; that of an undated price is known once its source's lag was learned."""
+    if delay_s is not None:
+        return max(0.0, delay_s - resolution_s / 2 if resolution_s > 1 else delay_s)
+    learned = quote.session is not Session.CLOSED and context.track.record(quote.source) is not None
+    return context.track.age_s(quote.source, None) if learned else math.inf
 
 
 def undated(observation: Observation) -> Observation:

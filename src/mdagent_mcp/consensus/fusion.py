@@ -25,6 +25,8 @@ _LIKELY_DIGITS: Final = 1
 _MUCH_CLOSER: Final = 1 / 3
 _CLOSE: Final = 0.6
 """Share of the tolerance within which a second price confirms: the rest is what the second one itself may be off."""
+_CLOSE_S: Final = 5.0
+"""Seconds apart beyond which two prices must not lie further from each other to confirm."""
 _UNDATED_APART_S: Final = 60.0
 """Time assumed between two prices of which one has no time."""
 
@@ -119,7 +121,7 @@ def fuse(
             not all(map(implausible, clique)),
             age <= late_from or math.isinf(freshest),
             any(o.sound for o in clique),
-            len({o.group for o in clique if o.vote_age_s <= thresholds.corroboration_age_s}),
+            max(1, len({o.group for o in clique if o.vote_age_s <= thresholds.corroboration_age_s})),
             max(round(weighing.probability(o), 6) for o in clique),
             round(sum(_group_votes(clique).values()), 9),
             -age,
@@ -250,7 +252,8 @@ def _confirmations(
     tolerance, thresholds = lines
     prices = [o.log_price for o in clique]
     close = max(prices) - min(prices) <= _CLOSE * tolerance.agreement(0.0)
-    if outsiders or not close or max(o.vote_age_s for o in clique) > thresholds.corroboration_age_s:
+    plain = close and len({o.standing for o in clique}) == 1
+    if outsiders or not plain or max(o.vote_age_s for o in clique) > thresholds.corroboration_age_s:
         return {id(o): _corroborating(o, clique, outsiders, newest, lines) for o in clique}
     groups = [o.group for o in clique if o.sound and newest[o.group] == o.vote_age_s]  # the usual case: all agree
     return {id(o): tuple(dict.fromkeys((o.group, *groups))) for o in clique}
@@ -277,7 +280,8 @@ def _corroborating(
     others = [o for o in apart if o.vote_age_s <= limit and o.group != served.group]
     groups, undecided = [served.group], []
     for member, near in zip(clique, close, strict=True):
-        if near and member.sound and newest[member.group] == member.vote_age_s <= limit:
+        dated = member.standing <= served.standing
+        if near and dated and member.sound and newest[member.group] == member.vote_age_s <= limit:
             if any(_agrees_as_well(member, other, served, tolerance) for other in others):
                 undecided.append(member)
             else:
@@ -298,7 +302,7 @@ def _is_close(member: Observation, served: Observation, tolerance: Tolerance) ->
     most = tolerance.agreement(0.0)
     if distance <= _CLOSE * most or distance > most:
         return distance <= _CLOSE * most
-    return distance <= _CLOSE * tolerance.agreement(_apart_s(member, served))
+    return distance <= _CLOSE * tolerance.agreement(min(_apart_s(member, served), _CLOSE_S))
 
 
 def _agrees_as_well(member: Observation, other: Observation, served: Observation, tolerance: Tolerance) -> bool:

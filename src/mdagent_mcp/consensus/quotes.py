@@ -205,7 +205,8 @@ def _facts(
     previous = agreed_previous_close(placed, context.learned)
     voters = _voters(placed, context)
     reference = _reference_price(placed, voters, previous, context)
-    silent = [o for o in placed if o.standing is voters[0].standing and o not in voters and o.session is wanted]
+    heard = {voters[0].standing, Standing.UNDATED}
+    silent = [o for o in placed if o.standing in heard and o not in voters and o.session is wanted]
     weighing = weigh(voters, silent, Setting(tolerance=tolerance, context=context, previous_close=previous.value))
     implausible = {id(o): _is_implausible(o, reference, context) for o in voters}
     fusion = fuse(voters, tolerance, context.thresholds, lambda o: implausible[id(o)], weighing)
@@ -238,6 +239,8 @@ def _voters(observations: Sequence[Observation], context: QuoteContext) -> tuple
     if best in {Standing.OTHER, Standing.EARLIER}:
         latest = max(pool, key=lambda o: (o.event_time is not None, o.event_time, o.session, o.key))
         pool = [o for o in pool if o.session is latest.session]
+    if best is Standing.CURRENT:  # an undated price has a say once it was learned how late its source is
+        pool += [o for o in observations if o.standing is Standing.UNDATED and math.isfinite(o.vote_age_s)]
     freshest = min(o.vote_age_s for o in pool)
     gate = context.thresholds.vote_age_s
     limit = gate if freshest <= gate else freshest + gate
