@@ -104,6 +104,7 @@ async def open_app(
             rng=chance,
             collection=_collection_options(settings),
             freshness=_freshness_options(settings),
+            thresholds=settings.grading.thresholds(),
         )
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         yield Engine(parts, reporting)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from mdagent_mcp.config.display import MASK, effective_settings
 from mdagent_mcp.config.loading import ConfigurationError, load
+from mdagent_mcp.consensus.context import GradingThresholds
 
 TOML = """
 log_level = "info"
@@ -122,3 +124,30 @@ def test_no_error_and_no_display_shows_a_key(file: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load({"MDAGENT_SOURCES__FINNHUB__API_KEY": '["very-secret-key"]'})
     assert "very-secret-key" not in str(caught.value)
+
+
+def test_the_lines_of_the_rubric_are_settings(tmp_path: Path) -> None:
+    """What is set reaches the judgement, what is not keeps the documented default."""
+    file = tmp_path / "mdagent.toml"
+    file.write_text("[grading]\nreal_time_s = 1.5\nstale_s = 900\n", encoding="utf-8")
+    grading = load({}, config=file).settings.grading
+    assert grading.thresholds() == GradingThresholds(real_time_s=1.5, stale_s=900.0)
+    assert load({}).settings.grading.thresholds() == GradingThresholds()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("real_time_s = 6", "grading: the delay limits must rise"),
+        ("vote_age_s = 10", "grading: corroboration_age_s (30) must not exceed vote_age_s (10)"),
+        ("same_price = 0.01", "grading: same_price (0.01) must be below conflicting_price (0.0025)"),
+        ("large_move = 1.5", "grading.large_move: Input should be less than 1"),
+        ("real_time = 1", "unknown setting 'grading.real_time'; did you mean 'real_time_s'?"),
+    ],
+)
+def test_lines_that_contradict_each_other_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    """Every line alone, and their order."""
+    file = tmp_path / "mdagent.toml"
+    file.write_text(f"[grading]\n{text}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load({}, config=file)

@@ -225,7 +225,7 @@ def test_what_is_no_number_never_becomes_evidence() -> None:
 
 
 def test_what_memory_contributed_is_told() -> None:
-    """Nothing without memory."""
+    """And what stands on documented defaults."""
     known = SymbolKnowledge(
         observations=240,
         previous_official_close=188.60,
@@ -233,13 +233,25 @@ def test_what_memory_contributed_is_told() -> None:
         relative_spread=1e-4,
         gap_q95_s={"finnhub": 4.0},
     )
-    assert judge([quote()]).explanation.learned == {}
+    assert dict(judge([quote()]).explanation.learned) == {
+        "tolerance": "prices 2 s apart agree within 8.0 bp: documented defaults for volatility, spread and price step"
+    }
     assert dict(judge([quote()], learned=known).explanation.learned) == {
         "observations": "240 outcomes of ACME",
-        "tolerance": "prices 2 s apart agree within 7.3 bp",
+        "tolerance": (
+            "prices 2 s apart agree within 7.3 bp: learned volatility and spread, documented default for price step"
+        ),
         "previous_close": "remembered as 188.60",
         "trade_gap": "finnhub usually trades every 4.0 s or sooner",
     }
+
+
+def test_corrected_clocks_are_told() -> None:
+    """By how much, and which way; a clock that is right is not worth a word."""
+    offsets = {"a": 0.8, "b": -0.4, "c": 0.01, "absent": 3.0}
+    judgement = judge([quote(name) for name in "abc"], clock_offsets=offsets)
+    assert judgement.explanation.learned["clock_offsets"] == "corrected for a 0.8 s ahead and b 0.4 s behind"
+    assert judgement.explanation.learned["tolerance"].startswith("prices 2 s apart agree within ")
 
 
 def test_the_market_is_told_from_the_calendar() -> None:

@@ -12,9 +12,12 @@ from mdagent_mcp.consensus.alignment import vote_weight
 from mdagent_mcp.consensus.causes import power_of_ten
 from mdagent_mcp.consensus.context import SymbolKnowledge
 from mdagent_mcp.consensus.tolerance import CLASSES, tolerance_for
+from mdagent_mcp.consensus.track_knowledge import TrackKnowledge
 from mdagent_mcp.domain.answers import VoiceVerdict
 from mdagent_mcp.domain.instruments import AssetClass, parse_symbol
 from mdagent_mcp.domain.quality import Dimension, Grade
+from mdagent_mcp.resilience.calibration import CalibrationCounts, counted
+from mdagent_mcp.resilience.track_record import TrackRecord
 
 _BARE: Final[dict[str, Any]] = {"open": None, "high": None, "low": None}
 """Without the day's range, so that nothing but the vote decides."""
@@ -218,3 +221,58 @@ def test_every_asset_class_has_default_tolerances() -> None:
 def test_powers_of_ten_are_recognised_within_twelve_percent(ratio: float, power: int) -> None:
     """Only from ten to a thousand, up and down."""
     assert power_of_ten(ratio, 0.12) == power
+
+
+def test_a_group_whose_newest_word_is_another_one_confirms_nothing() -> None:
+    """Its older price agrees with the served one, its newer price with somebody else's."""
+    old = quote("nasdaq", 189.86, 16.0)
+    assert dimension(judge([quote("a", age_s=0.2), old]), Dimension.CORROBORATION) == 95.0
+    newer = judge([quote("a", age_s=0.2), old, quote("yahoo", 190.2, 0.7, **_BARE)])
+    assert dimension(newer, Dimension.CORROBORATION) == 79.0
+
+
+def test_a_confirmation_must_be_close() -> None:
+    """Two prices at opposite ends of the tolerance: either may be wrong by all of it."""
+    near, far = (judge([quote("a"), quote("b", 189.84 * (1 + bp * 1e-4), 1.0)]) for bp in (3.5, 6.5))
+    assert (dimension(near, Dimension.CORROBORATION), dimension(far, Dimension.CORROBORATION)) == (95.0, 79.0)
+
+
+def test_as_many_fresh_groups_elsewhere_leave_nobody_confirmed() -> None:
+    """Two say 189.84, two say ten basis points more: no conflict, but no confirmation either."""
+    other = round(189.84 * 1.001, 2)
+    judgement = judge([quote("a"), quote("b"), quote("c", other), quote("d", other)])
+    assert dimension(judgement, Dimension.CORROBORATION) == 79.0
+
+
+def test_a_learned_liar_is_served_no_more() -> None:
+    """Its stamps are young, its prices were wrong before: the record outweighs the stamp."""
+    liar = TrackRecord(trials=100, hits=30, faults=2, sound=98, lags=98 * 900.0)
+    track = TrackKnowledge(records={"liar": {"price": liar}})
+    quotes = [quote("liar", 189.2, 0.3, **_BARE), quote("a", 189.84, 1.5)]
+    trusting, knowing = judge(quotes, weights={"liar": 0.95}), judge(quotes, weights={"liar": 0.95}, track=track)
+    assert (trusting.price, knowing.price) == (189.2, 189.84)
+    assert voice(knowing, "liar").verdict is VoiceVerdict.DELAYED
+
+
+def test_an_answer_carries_how_sure_it_is() -> None:
+    """More with a confirmation than without, less with age, and recalibrated on what became of earlier ones."""
+    pair, alone, late = judge([quote("a"), quote("b")]), judge([quote("a")]), judge([quote("a", age_s=25.0)])
+    assert pair.belief.probability > alone.belief.probability > late.belief.probability
+    counts = CalibrationCounts()
+    for number in range(400):
+        counts = counted(counts, pair.belief.probability, right=number % 2 == 0)
+    wiser = judge([quote("a"), quote("b")], track=TrackKnowledge(calibration=counts))
+    assert wiser.belief.calibrated == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_field_that_a_source_mostly_gets_wrong_comes_from_an_agreeing_one() -> None:
+    """Each field by its own record: a's volume is of another scope, its open is right."""
+    odd = {"volume": TrackRecord(trials=40, hits=3), "open": TrackRecord(trials=40, hits=39)}
+    quotes = [quote("a", volume=1.0e6, open=188.9), quote("b", volume=41e6, open=189.0)]
+    trust = {"a": 0.95}
+    naive = judge(quotes, weights=trust)
+    wise = judge(quotes, weights=trust, track=TrackKnowledge(records={"a": odd}))
+    assert (naive.sources_used, naive.volume, naive.open) == (("a", "b"), 1.0e6, 188.9)
+    assert (wise.sources_used, wise.volume, wise.open) == (("a", "b"), 41e6, 188.9)
+    alone = judge(quotes[:1], track=TrackKnowledge(records={"a": odd}))
+    assert alone.volume == 1.0e6

@@ -26,11 +26,13 @@ from consensus.quote_building import (
     voice,
 )
 from mdagent_mcp.consensus.quotes import QuoteJudgement, SourceOutcome, answer, judge_quote, source_outcomes
+from mdagent_mcp.consensus.track_knowledge import TrackKnowledge
 from mdagent_mcp.domain.answers import QuoteAnswer, VoiceVerdict
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.domain.quality import Grade, Verdict
+from mdagent_mcp.resilience.latency import recorded
 
 _BARE: dict[str, Any] = {"open": None, "high": None, "low": None}
 
@@ -42,8 +44,8 @@ def test_a_judgement_becomes_an_answer_under_its_evidence_id() -> None:
         symbol="ACME",
         price=189.84,
         currency="USD",
-        price_low=189.69,
-        price_high=189.99,
+        price_low=189.81,
+        price_high=189.87,
         session=Session.REGULAR,
         price_time=MID_SESSION - timedelta(seconds=1.3),
         delay_s=1.3,
@@ -270,12 +272,22 @@ def test_change_is_computed_from_the_previous_close() -> None:
     assert (unknown.change, unknown.change_percent) == (None, None)
 
 
-def test_the_interval_holds_all_agreeing_prices_and_is_wider_for_one_source() -> None:
-    """On the grid of the price step, never narrower than the tolerance."""
-    pair = judge([quote(), quote("b", 189.95)])
-    alone = judge([quote()])
-    assert (pair.price_low, pair.price_high) == (189.80, 190.10)
-    assert (alone.price_low, alone.price_high) == (189.36, 190.32)
+def test_the_interval_contains_the_price_and_widens_with_age_and_contradiction() -> None:
+    """On the grid of the price step; an unresolved contradiction lies in it."""
+    pair = judge([quote(), quote("b", 189.85)])
+    late = judge([quote(age_s=25.0), quote("b", 189.85, age_s=25.0)])
+    torn = judge([quote(), quote("b", 193.2, high=194.0)])
+    assert (pair.price_low, pair.price_high) == (189.82, 189.87)
+    assert late.price_high - late.price_low > 2 * (pair.price_high - pair.price_low)
+    assert (torn.price_low <= 189.84, torn.price_high >= 193.2) == (True, True)
+
+
+def test_the_interval_is_stretched_as_far_as_the_truth_was_missed_before() -> None:
+    """Where 95 % of earlier truths lay within twice the half width, it is twice as wide."""
+    track = TrackKnowledge(misses={2: recorded([2.0] * 60)})
+    pair = [quote(age_s=9.0), quote("b", age_s=9.0)]
+    usual, stretched = judge(pair), judge(pair, track=track)
+    assert stretched.price_high - stretched.price > 3 * (usual.price_high - usual.price)
 
 
 def test_a_judgement_teaches_who_was_right() -> None:

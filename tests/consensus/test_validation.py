@@ -55,6 +55,9 @@ def test_a_healthy_quote_passes_all_checks_that_could_run() -> None:
     assert {f.rule for f in findings if f.verdict is FAILED} == set()
     assert {f.rule for f in findings if f.verdict is NOT_RUN} == {
         "declared_delay",
+        "stamp_advances",
+        "price_moves",
+        "price_range",
         "cross_source",
         "previous_close_sources",
         "previous_close_memory",
@@ -217,12 +220,14 @@ def test_sources_must_agree_on_the_previous_close(
 
 
 def test_another_companys_previous_close_gives_a_single_source_an_f() -> None:
-    """More than 3 % from memory: another instrument; two independent sources need no such check."""
+    """More than 3 % from memory: another instrument, that confirms nothing; two that say the same outweigh memory."""
     strange: dict[str, Any] = {"previous_close": 120.0}
     alone = judge([quote(**strange)], learned=KNOWN)
     assert (outcome(alone, "previous_close_memory"), alone.grade) == ((FAILED, 45.0), Grade.F)
     both = judge([quote(**strange), quote("b")], learned=KNOWN, weights={"finnhub": 0.95})
-    assert (outcome(both, "previous_close_memory"), both.previous_close) == ((FAILED, None), 188.60)
+    assert (both.sources_used[0], both.previous_close, both.grade) == ("b", 188.60, Grade.B)
+    split = judge([quote(**strange), quote("b", **strange)], learned=KNOWN)
+    assert (outcome(split, "previous_close_memory"), split.grade) == ((FAILED, None), Grade.A)
     assert outcome(judge([quote()], learned=KNOWN), "previous_close_memory") == (PASSED, None)
 
 

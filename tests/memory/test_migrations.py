@@ -62,12 +62,17 @@ async def test_a_new_store_gets_every_table(connection: aiosqlite.Connection) ->
     tables = await _rows(connection, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
     assert {str(name) for (name,) in tables} == {
         "cell",
+        "clock_offset",
+        "confidence",
         "evidence",
         "fault",
+        "interval_miss",
         "membership",
         "migration",
         "session",
         "symbol",
+        "symbol_statistics",
+        "track_record",
     }
 
 

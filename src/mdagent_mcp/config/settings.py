@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from mdagent_mcp.consensus.context import GradingThresholds
 from mdagent_mcp.domain.vendor import Vendor
 from mdagent_mcp.vendors.registry import VENDORS
 
@@ -118,6 +119,43 @@ class EngineSettings(_Section):
     first_wave: int = Field(3, ge=1, le=9, description="sources asked at once per symbol to begin with")
 
 
+class GradingSettings(_Section):
+    """Where the rubric draws its lines; the rubric itself leaves open real time, stale, and what a failed check is."""
+
+    real_time_s: float = Field(2.0, gt=0, description="greatest delay of an A, seconds")
+    low_delay_s: float = Field(5.0, gt=0, description="greatest delay of a B, seconds")
+    acceptable_delay_s: float = Field(30.0, gt=0, description="greatest delay of a C, seconds")
+    stale_s: float = Field(1200.0, gt=0, description="greatest delay of a D; beyond it a price is stale, seconds")
+    vote_age_s: float = Field(60.0, gt=0, description="greatest age of a price that has a say about now, seconds")
+    corroboration_age_s: float = Field(30.0, gt=0, description="greatest age of a second opinion, seconds")
+    explained_lag_s: float = Field(30.0, gt=0, description="an outlier so much older is explained by it, seconds")
+    future_tolerance_s: float = Field(5.0, gt=0, description="how far a time stamp may lie in our future, seconds")
+    close_slack_s: float = Field(5.0, gt=0, description="a price so shortly before the bell is the close, seconds")
+    settle_s: float = Field(1200.0, gt=0, description="time after the close until it is final, seconds")
+    opening_s: float = Field(60.0, gt=0, description="time after the open until prices are settled, seconds")
+    known_observations: int = Field(100, ge=1, description="answers after which memory vouches for a single source")
+    unit_closeness: float = Field(0.12, gt=0, lt=1, description="distance to a power of ten that is a unit, share")
+    large_move: float = Field(0.20, gt=0, lt=1, description="move that one source alone cannot prove, share")
+    previous_close_gap: float = Field(0.03, gt=0, lt=1, description="gap that names another instrument, share")
+    same_price: float = Field(10e-4, gt=0, lt=1, description="difference beyond which prices confirm nothing, share")
+    conflicting_price: float = Field(25e-4, gt=0, lt=1, description="difference beyond which they conflict, share")
+    outside_book: float = Field(0.01, gt=0, lt=1, description="distance outside bid and ask that fails, share")
+    outside_range: float = Field(0.002, gt=0, lt=1, description="distance outside the day's range that fails, share")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        self.thresholds()
+        return self
+
+    def thresholds(self) -> GradingThresholds:
+        """The same for the judgement.
+
+        Raises:
+            ValueError: when the lines contradict each other.
+        """
+        return GradingThresholds(**self.model_dump())
+
+
 class Settings(_Section):
     """All settings."""
 
@@ -126,6 +164,7 @@ class Settings(_Section):
     cache: CacheSettings = Field(default_factory=CacheSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
     shared: SharedSettings = Field(default_factory=SharedSettings)
+    grading: GradingSettings = Field(default_factory=GradingSettings)
     data_dir: Path | None = Field(
         None, description="where memory.sqlite3 lies; None for the platform's user data directory"
     )

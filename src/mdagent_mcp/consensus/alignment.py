@@ -16,12 +16,12 @@ from typing import Final
 
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.market import Market
-from mdagent_mcp.consensus.quote_checks import check_quote, is_sound
+from mdagent_mcp.consensus.quote_checks import is_sound
+from mdagent_mcp.consensus.stamps import frozen_s, stamp_doubt
 from mdagent_mcp.consensus.tolerance import Tolerance
 from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.calendar import MarketState
 from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.quality import Finding
 
 DATE_ONLY_S: Final = 86400.0
 """Resolution of an event time that is only a date."""
@@ -63,7 +63,6 @@ class Observation:
         weight: log-odds weight of its source.
         log_price: natural logarithm of the price.
         sound: it passes the checks on its own fields.
-        findings: those checks.
         cause: why it is refused or has no say; empty otherwise.
     """
 
@@ -77,7 +76,6 @@ class Observation:
     weight: float
     log_price: float
     sound: bool
-    findings: tuple[Finding, ...]
     cause: str = ""
 
     @property
@@ -89,12 +87,19 @@ class Observation:
     def key(self) -> tuple[str | float, ...]:
         """A total order that does not depend on the order of arrival."""
         q = self.quote
-        numbers = (q.previous_close, q.bid, q.ask, q.volume, q.open, q.high, q.low, q.declared_delay_s)
-        price = q.price if math.isfinite(q.price) else -1.0
-        secondary = (-1.0 if n is None else n for n in numbers)
-        stamp = -1.0 if q.event_time is None else q.event_time.timestamp()
-        tags = (q.session, q.currency or "", q.venue_only, q.event_time_resolution_s)
-        return (q.source, self.session, price, self.vote_age_s, self.standing, stamp, *secondary, *tags)
+        return (
+            q.source,
+            self.session,
+            q.price if math.isfinite(q.price) else -1.0,
+            self.vote_age_s,
+            self.standing,
+            -1.0 if q.event_time is None else q.event_time.timestamp(),
+            *[-1.0 if n is None else n for n in (q.previous_close, q.bid, q.ask, q.volume, q.open, q.high, q.low)],
+            q.declared_delay_s,
+            q.currency or "",
+            q.venue_only,
+            q.event_time_resolution_s,
+        )
 
 
 def vote_weight(trust: float) -> float:
@@ -106,6 +111,8 @@ def vote_weight(trust: float) -> float:
 def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = "") -> Observation:
     """Find out what `quote` can say; `refusal` is the reason it was already found wrong by construction."""
     event_time, ahead_s = _event_time(quote, context)
+    doubt = stamp_doubt(quote, event_time, context.now, context.learned) if market.regular_hours else ""
+    event_time = None if doubt else event_time
     if not refusal and ahead_s > 0:
         shifted = _LEAST_ZONE_SHIFT_S <= ahead_s <= _GREATEST_ZONE_SHIFT_S
         kind = "a time zone shift" if shifted else "its clock is wrong"
@@ -113,7 +120,6 @@ def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = ""
     session, standing = _place(quote.session, event_time, market, context)
     if refusal:
         standing = Standing.REFUSED
-    findings = check_quote(quote, session, context.thresholds)
     delay = None if event_time is None else _delay(quote, session, event_time, market, context)
     coarse = quote.event_time_resolution_s if session is not Session.CLOSED else 0.0
     usable = math.isfinite(quote.price) and quote.price > 0
@@ -124,13 +130,20 @@ def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = ""
         standing=standing,
         event_time=event_time,
         delay_s=delay,
-        vote_age_s=math.inf if delay is None else max(0.0, delay - coarse / 2 if coarse > 1 else delay),
+        vote_age_s=_vote_age_s(quote, delay, coarse, context),
         weight=vote_weight(context.trust_in(quote.source)),
         log_price=math.log(quote.price) if usable else -math.inf,
-        sound=is_sound(findings),
-        findings=findings,
-        cause=refusal or _cause(standing, session, event_time, market),
+        sound=is_sound(quote, session, context.thresholds),
+        cause=refusal or doubt or _cause(standing, session, event_time, market),
     )
+
+
+def _vote_age_s(quote: Quote, delay_s: float | None, resolution_s: float, context: QuoteContext) -> float:
+    """The most likely age; that of an undated price is known once its source's lag was learned."""
+    if delay_s is not None:
+        return max(0.0, delay_s - resolution_s / 2 if resolution_s > 1 else delay_s)
+    learned = quote.session is not Session.CLOSED and context.track.record(quote.source) is not None
+    return context.track.age_s(quote.source, None) if learned else math.inf
 
 
 def undated(observation: Observation) -> Observation:
@@ -249,8 +262,9 @@ def _delay(quote: Quote, session: Session, event_time: datetime, market: Market,
         return max(0.0, before_end - _usual_gap(quote, context))  # a thin share's last trade may be hours before
     if not market.regular_hours and not market.extended_hours and market.last is not None:
         return max(0.0, (market.last.close - event_time).total_seconds() - slack)
-    age = max(0.0, (market.now - event_time).total_seconds())
-    return max(_learned_delay(age, quote, context), quote.declared_delay_s)
+    age = context.track.age_s(quote.source, max(0.0, (market.now - event_time).total_seconds()))
+    frozen = frozen_s(quote, market.now, context.learned)
+    return max(_learned_delay(age, quote, context), quote.declared_delay_s, frozen)
 
 
 def _usual_gap(quote: Quote, context: QuoteContext) -> float:
@@ -258,23 +272,18 @@ def _usual_gap(quote: Quote, context: QuoteContext) -> float:
 
 
 def _learned_delay(age: float, quote: Quote, context: QuoteContext) -> float:
-    """The age of a last trade less the pause that is usual between trades; the frozen time of a price that stands."""
+    """The age of a last trade less the pause that is usual between trades."""
     learned = context.learned
     gap = None if learned is None else learned.gap_q95_s.get(quote.source)
     if learned is None or gap is None:
         return age
-    delay = max(min(age, _MINIMUM_AGE_S), age - gap)
-    unchanged = learned.unchanged_s.get(quote.source, 0.0)
-    sigma, spread = learned.volatility_per_sqrt_s, learned.relative_spread
-    if sigma is None or spread is None:
-        return delay
-    tick = 0.0 if learned.tick is None else learned.tick / quote.price
-    usual = max(25 * gap, (4 * (tick + spread / 2) / sigma) ** 2, 45.0)
-    return max(delay, unchanged) if unchanged > usual else delay
+    return max(min(age, _MINIMUM_AGE_S), age - gap)
 
 
 def _lag(own: Observation, own_time: datetime, peer: Observation, tolerance: Tolerance) -> float:
-    if peer.event_time is None or peer.session is not own.session or peer.event_time <= own_time:
+    if peer.event_time is None or peer.log_price == own.log_price or peer.event_time <= own_time:
+        return 0.0
+    if peer.session is not own.session:
         return 0.0
     moved = abs(own.log_price - peer.log_price) > tolerance.agreement(0.0)
     return (peer.event_time - own_time).total_seconds() if moved else 0.0

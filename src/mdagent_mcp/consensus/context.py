@@ -13,11 +13,23 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
+from mdagent_mcp.consensus.track_knowledge import NOTHING_TRACKED, TrackKnowledge
 from mdagent_mcp.domain.calendar import Calendar
 from mdagent_mcp.domain.prices import require_utc
 
 DEFAULT_TRUST: Final = 0.8
 """Trust in a source of which nothing is said."""
+
+
+_SHARES: Final = (
+    "unit_closeness",
+    "large_move",
+    "previous_close_gap",
+    "outside_book",
+    "outside_range",
+    "same_price",
+    "conflicting_price",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +52,8 @@ class GradingThresholds:
         unit_closeness: relative distance to a power of ten that is taken for a mix-up of units.
         large_move: move against the previous close that one source alone cannot prove.
         previous_close_gap: relative gap between two statements of the previous close that names another instrument.
+        same_price: relative difference, beside the spread, beyond which two prices never confirm each other.
+        conflicting_price: relative difference, beside half the spread, beyond which they contradict each other.
         outside_book: relative distance of the price outside bid and ask that fails.
         outside_range: relative distance of the price outside the day's range that fails.
     """
@@ -59,6 +73,8 @@ class GradingThresholds:
     unit_closeness: float = 0.12
     large_move: float = 0.20
     previous_close_gap: float = 0.03
+    same_price: float = 10e-4
+    conflicting_price: float = 25e-4
     outside_book: float = 0.01
     outside_range: float = 0.002
 
@@ -75,9 +91,34 @@ class GradingThresholds:
             raise ValueError(
                 f"corroboration_age_s ({self.corroboration_age_s:g}) must not exceed vote_age_s ({self.vote_age_s:g})"
             )
-        for name in ("unit_closeness", "large_move", "previous_close_gap", "outside_book", "outside_range"):
+        for name in _SHARES:
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} is a share and must be below 1, got {getattr(self, name)}")
+        if self.same_price >= self.conflicting_price:
+            raise ValueError(
+                f"same_price ({self.same_price:g}) must be below conflicting_price ({self.conflicting_price:g})"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTrace:
+    """What a source said about the symbol when it was last asked.
+
+    Attributes:
+        price: its price then.
+        price_since: since when it says that price without a break.
+        stamp: its event time then; None when it stated none.
+        stamp_since: since when it states that event time.
+        seen_at: when it was last heard.
+        stay_chance: with which a healthy source's price would stand still for that long.
+    """
+
+    price: float
+    price_since: datetime
+    stamp: datetime | None
+    stamp_since: datetime
+    seen_at: datetime
+    stay_chance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +135,9 @@ class SymbolKnowledge:
         last_price_time: when that price was true.
         gap_q95_s: by source: 95 % quantile of the time between its trades in this symbol.
         unchanged_s: by source: how long its price has not moved although it was asked.
+        traces: by source: what it said when it was last asked.
+        range_low: lower end of the recent price range.
+        range_high: upper end.
     """
 
     observations: int = 0
@@ -105,11 +149,21 @@ class SymbolKnowledge:
     last_price_time: datetime | None = None
     gap_q95_s: Mapping[str, float] = field(default_factory=dict)
     unchanged_s: Mapping[str, float] = field(default_factory=dict)
+    traces: Mapping[str, SourceTrace] = field(default_factory=dict)
+    range_low: float | None = None
+    range_high: float | None = None
 
     def __post_init__(self) -> None:
         if self.observations < 0:
             raise ValueError(f"observations must not be negative, got {self.observations}")
-        for name in ("volatility_per_sqrt_s", "tick", "previous_official_close", "last_price"):
+        for name in (
+            "volatility_per_sqrt_s",
+            "tick",
+            "previous_official_close",
+            "last_price",
+            "range_low",
+            "range_high",
+        ):
             if (value := getattr(self, name)) is not None:
                 _require_positive(name, value)
         if self.relative_spread is not None and not 0 <= self.relative_spread < 1:
@@ -130,6 +184,7 @@ class QuoteContext:
         clock_offsets: source -> seconds that its clock runs ahead of ours (positive: its stamps lie in our future).
         reliability_bounds: source -> learned lower bound of its reliability; only where it was learned.
         learned: what memory knows about the symbol.
+        track: what the teacher has learned about the sources.
         suggestions: what could raise the grade beyond the sources asked, such as `finnhub (needs FINNHUB_API_KEY)`.
         thresholds: the rubric's lines.
     """
@@ -141,6 +196,7 @@ class QuoteContext:
     clock_offsets: Mapping[str, float] = field(default_factory=dict)
     reliability_bounds: Mapping[str, float] = field(default_factory=dict)
     learned: SymbolKnowledge | None = None
+    track: TrackKnowledge = NOTHING_TRACKED
     suggestions: tuple[str, ...] = ()
     thresholds: GradingThresholds = field(default_factory=GradingThresholds)
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from mdagent_mcp.consensus.alignment import Observation, Standing
 from mdagent_mcp.consensus.causes import Reference, likely_cause
+from mdagent_mcp.consensus.facts import QuoteFacts
 from mdagent_mcp.consensus.fusion import Relation, widest_gap
 from mdagent_mcp.consensus.grading import sources_used
-from mdagent_mcp.consensus.validation import QuoteFacts
 from mdagent_mcp.consensus.wording import (
     basis_points,
     count_text,
@@ -37,6 +38,7 @@ _REFUSED: Final = frozenset({VoiceVerdict.OUTLIER, VoiceVerdict.UNUSABLE, VoiceV
 _TAKEN: Final = frozenset({VoiceVerdict.SERVED, VoiceVerdict.AGREES})
 _FINDINGS_TOLD: Final = 2
 _BECAUSE_LIMIT: Final = 220
+_OFFSET_TOLD_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def explain(facts: QuoteFacts, assessment: Assessment, failures: Mapping[str, st
 
 def headline(facts: QuoteFacts) -> str:
     """Price, time and number of independent sources in one sentence."""
-    count = facts.fusion.groups
+    count = facts.groups
     sources = f"{count_text(count)} independent source{'' if count == 1 else 's'}"
     amount = f"{price_text(facts.served.quote.price)} {facts.currency or ''}".strip()
     return f"{facts.instrument.symbol} {amount}, {when(facts)}, {sources}."
@@ -98,8 +100,15 @@ def when(facts: QuoteFacts) -> str:
         if not served.delay_s:
             return f"official close of {local_minute(market.last.close, market.calendar)}"
         return f"of {local_minute(stamp, market.calendar)}, {duration_text(served.delay_s)} before the close"
+    return _when_trading(facts, stamp)
+
+
+def _when_trading(facts: QuoteFacts, stamp: datetime) -> str:
+    served, market = facts.served, facts.market
     if served.session in {Session.PRE, Session.POST}:
         return f"{served.session}-market print of {local_minute(stamp, market.calendar)}"
+    if facts.halted_since is not None:
+        return f"last trade of {local_minute(stamp, market.calendar)}, nothing traded since"
     if market.paused_at is not None:
         return f"last price before the midday break ({local_minute(stamp, market.calendar)})"
     return "" if served.delay_s is None else f"{duration_text(served.delay_s)} old"
@@ -112,7 +121,7 @@ def summary(facts: QuoteFacts, assessment: Assessment, voices: Iterable[Voice]) 
         because = clean_text(assessment.limited_by.because, _BECAUSE_LIMIT)
         sentences.append(f"Limited by {assessment.limited_by.dimension}: {because}.")
     rejected = [v for v in voices if v.verdict in {VoiceVerdict.OUTLIER, VoiceVerdict.UNUSABLE}]
-    word = "Unresolved" if facts.fusion.contested else "Rejected"
+    word = "Unresolved" if facts.contested else "Rejected"
     sentences.extend(f"{word}: {v.source} {price_text(v.price)} ({v.cause})." for v in rejected[:2])
     told = sentences[0]
     for sentence in sentences[1:]:
@@ -173,20 +182,47 @@ def advice(facts: QuoteFacts, assessment: Assessment) -> dict[str, str]:
 
 
 def learned(facts: QuoteFacts) -> dict[str, str]:
-    """What memory contributed; empty when nothing."""
-    known, tolerance = facts.context.learned, facts.tolerance
+    """What memory contributed, and what stands on documented defaults because memory does not know enough."""
+    known = facts.context.learned
+    told = {"tolerance": _tolerance_origin(facts), **_clock_offsets(facts)}
     if known is None:
-        return {}
-    told = {"observations": f"{known.observations} outcomes of {facts.instrument.symbol}"}
-    if known.volatility_per_sqrt_s is not None or known.relative_spread is not None:
-        within = basis_points(tolerance.agreement(facts.lines.real_time_s))
-        told["tolerance"] = f"prices {facts.lines.real_time_s:g} s apart agree within {within}"
+        return told
+    told = {"observations": f"{known.observations} outcomes of {facts.instrument.symbol}", **told}
     if known.previous_official_close is not None:
         told["previous_close"] = f"remembered as {price_text(known.previous_official_close)}"
     gap = known.gap_q95_s.get(facts.served.quote.source)
     if gap is not None:
         told["trade_gap"] = f"{facts.served.quote.source} usually trades every {duration_text(gap)} or sooner"
     return told
+
+
+def _tolerance_origin(facts: QuoteFacts) -> str:
+    """How close prices must be, and which of it was learned."""
+    known = facts.context.learned
+    within = basis_points(facts.tolerance.agreement(facts.lines.real_time_s))
+    figures = {
+        "volatility": None if known is None else known.volatility_per_sqrt_s,
+        "spread": None if known is None else known.relative_spread,
+        "price step": None if known is None else known.tick,
+    }
+    learned_ones = [name for name, value in figures.items() if value is not None]
+    assumed = [name for name, value in figures.items() if value is None]
+    parts = [f"learned {joined(learned_ones)}"] if learned_ones else []
+    if assumed:
+        parts.append(f"documented default{'' if len(assumed) == 1 else 's'} for {joined(assumed)}")
+    return f"prices {facts.lines.real_time_s:g} s apart agree within {within}: {', '.join(parts)}"
+
+
+def _clock_offsets(facts: QuoteFacts) -> dict[str, str]:
+    """The corrections of the sources' clocks that were made; none are told where all clocks are right."""
+    offsets = facts.context.clock_offsets
+    asked = dict.fromkeys(o.quote.source for o in facts.observations)
+    told = [
+        f"{source} {abs(offsets[source]):.1f} s {'ahead' if offsets[source] > 0 else 'behind'}"
+        for source in asked
+        if abs(offsets.get(source, 0.0)) >= _OFFSET_TOLD_S
+    ]
+    return {"clock_offsets": f"corrected for {joined(told)}"} if told else {}
 
 
 def _voters(facts: QuoteFacts) -> tuple[Observation, ...]:
@@ -259,9 +295,7 @@ def _opening(grade: Grade) -> str:
 
 
 def _support(facts: QuoteFacts) -> str:
-    fusion = facts.fusion
-    if fusion.groups > 1:
-        return (
-            f"{plural(fusion.groups, 'independent source')} agree within {basis_points(widest_gap(fusion.confirming))}"
-        )
+    if facts.confirmed:
+        within = basis_points(widest_gap(facts.confirming))
+        return f"{plural(facts.groups, 'independent source')} agree within {within}"
     return f"1 independent source ({joined(sources_used(facts))})"

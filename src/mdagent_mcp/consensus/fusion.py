@@ -8,7 +8,7 @@ explains stands back behind one of the same strength.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import combinations
@@ -16,8 +16,17 @@ from typing import Final
 
 from mdagent_mcp.consensus.alignment import Observation
 from mdagent_mcp.consensus.context import GradingThresholds
+from mdagent_mcp.consensus.evidence import Weighing
+from mdagent_mcp.consensus.selection import interval
 from mdagent_mcp.consensus.tolerance import Tolerance
+from mdagent_mcp.domain.prices import Session
 
+_LIKELY_DIGITS: Final = 1
+_MUCH_CLOSER: Final = 1 / 3
+_CLOSE: Final = 0.6
+"""Share of the tolerance within which a second price confirms: the rest is what the second one itself may be off."""
+_CLOSE_S: Final = 5.0
+"""Seconds apart beyond which two prices must not lie further from each other to confirm."""
 _UNDATED_APART_S: Final = 60.0
 """Time assumed between two prices of which one has no time."""
 
@@ -42,6 +51,9 @@ class Fusion:
         contested: as many independent groups contradict the winner, unexplained, as support it.
         opponents: who contradicts it without an explanation.
         shares: share of the vote of every voter, in the order of `members` then `outsiders`.
+        probability: that the served price is within tolerance of the truth, not yet recalibrated.
+        below: how far below the served price the truth may lie, of logarithms, before recalibration.
+        above: how far above it.
     """
 
     served: Observation
@@ -51,6 +63,9 @@ class Fusion:
     contested: bool
     opponents: tuple[Observation, ...]
     shares: tuple[float, ...]
+    probability: float
+    below: float
+    above: float
 
     @property
     def groups(self) -> int:
@@ -82,6 +97,7 @@ def fuse(
     tolerance: Tolerance,
     thresholds: GradingThresholds,
     implausible: Callable[[Observation], bool],
+    weighing: Weighing,
 ) -> Fusion:
     """Let the voters vote.
 
@@ -90,9 +106,10 @@ def fuse(
         tolerance: of the symbol.
         thresholds: the rubric's lines.
         implausible: whether a price is a power of ten away from what the symbol is known to cost.
+        weighing: how probable each voter's price is.
     """
     ordered = sorted(voters, key=lambda o: o.key)
-    agree = [[a is b or relate(a, b, tolerance) is Relation.AGREE for b in ordered] for a in ordered]
+    agree = _agreements(ordered, tolerance)
     cliques = [tuple(ordered[i] for i in clique) for clique in _maximal_cliques(agree)]
     freshest = min(o.vote_age_s for o in ordered)
     late_from = freshest + thresholds.explained_lag_s
@@ -104,34 +121,54 @@ def fuse(
             not all(map(implausible, clique)),
             age <= late_from or math.isinf(freshest),
             any(o.sound for o in clique),
+            max(1, len({o.group for o in clique if o.vote_age_s <= thresholds.corroboration_age_s})),
+            max(round(weighing.probability(o), 6) for o in clique),
             round(sum(_group_votes(clique).values()), 9),
             -age,
             -min(o.log_price for o in clique),  # a tie must not depend on names
         )
 
     winner = max(cliques, key=strength)
-    members = tuple(sorted(winner, key=lambda o: _serving_order(o, thresholds)))
-    served = members[0]
-    outside = [(o, relate(served, o, tolerance)) for o in ordered if all(o is not m for m in members)]
+    others = [o for o in ordered if all(o is not m for m in winner)]
+    newest = _newest(ordered)
+    confirmed = _confirmations(winner, others, newest, (tolerance, thresholds))
+    ranked = sorted(
+        winner, key=lambda o: _serving_order(o, thresholds, weighing.probability(o), _support(o, winner, confirmed))
+    )
+    members, served = tuple(ranked), ranked[0]
+    outside = [(o, relate(served, o, tolerance)) for o in others]
     opponents = [o for o, relation in outside if relation is Relation.CONFLICT and not _is_late(o, served, thresholds)]
     if not implausible(served):
         opponents = [o for o in opponents if not implausible(o)]
+    low, high = interval(weighing.selection, served.log_price)
     return Fusion(
         served=served,
         members=members,
         outsiders=tuple(outside),
-        corroborating=_corroborating(members, thresholds),
+        corroborating=confirmed[id(served)],
         contested=_largest_camp(opponents, tolerance) >= len({m.group for m in members}),
         opponents=tuple(opponents),
         shares=_shares((members, [o for o, _ in outside])),
+        probability=weighing.probability(served),
+        below=served.log_price - low,
+        above=high - served.log_price,
     )
 
 
-def half_width(fusion: Fusion, tolerance: Tolerance) -> float:
-    """Half width of the sure interval as a share of the price: wider for a price that nobody confirms."""
-    apart = fusion.served.vote_age_s
-    apart = _UNDATED_APART_S if math.isinf(apart) else apart
-    return min(0.5, tolerance.agreement(apart) if fusion.groups > 1 else tolerance.conflict(apart))
+def _agreements(observations: Sequence[Observation], tolerance: Tolerance) -> list[list[bool]]:
+    """Who agrees with whom, everyone with himself."""
+    agree = [[True] * len(observations) for _ in observations]
+    for (i, first), (j, second) in combinations(enumerate(observations), 2):
+        agree[i][j] = agree[j][i] = relate(first, second, tolerance) is Relation.AGREE
+    return agree
+
+
+def _newest(observations: Iterable[Observation]) -> dict[str, float]:
+    """The age of every group's newest word."""
+    newest: dict[str, float] = {}
+    for each in observations:
+        newest[each.group] = min(each.vote_age_s, newest.get(each.group, math.inf))
+    return newest
 
 
 def _apart_s(first: Observation, second: Observation) -> float:
@@ -142,6 +179,8 @@ def _apart_s(first: Observation, second: Observation) -> float:
 
 def _maximal_cliques(agree: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
     """Every set of voters that all agree with each other and cannot be enlarged (Bron and Kerbosch)."""
+    if all(map(all, agree)):
+        return [tuple(range(len(agree)))]
     found: list[tuple[int, ...]] = []
     neighbours = [{j for j, yes in enumerate(row) if yes and j != i} for i, row in enumerate(agree)]
 
@@ -168,14 +207,33 @@ def _group_votes(clique: Iterable[Observation]) -> dict[str, float]:
     return votes
 
 
+def _support(
+    observation: Observation, clique: Sequence[Observation], confirmed: Mapping[int, Sequence[str]]
+) -> tuple[int, int]:
+    """How many groups confirm a price, and how many state exactly that one."""
+    price = observation.quote.price
+    return len(confirmed[id(observation)]), len({o.group for o in clique if o.quote.price == price})
+
+
 def _serving_order(
-    observation: Observation, thresholds: GradingThresholds
-) -> tuple[bool, int, bool, float, float, str]:
+    observation: Observation, thresholds: GradingThresholds, probability: float, support: tuple[int, int]
+) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
     delay = math.inf if observation.delay_s is None else observation.delay_s
     limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
     band = sum(delay > limit for limit in limits) + (observation.delay_s is None)
+    likely = round(probability, _LIKELY_DIGITS)  # closer ones are equally likely
     quote = observation.quote
-    return (not observation.sound, band, quote.venue_only, -observation.weight, delay, quote.source)
+    return (
+        not observation.sound,
+        band,
+        support[0] < 2,
+        quote.venue_only,
+        -likely,
+        -support[1],
+        -observation.weight,
+        delay,
+        quote.source,
+    )
 
 
 def _is_late(observation: Observation, served: Observation, thresholds: GradingThresholds) -> bool:
@@ -184,14 +242,74 @@ def _is_late(observation: Observation, served: Observation, thresholds: GradingT
     return observation.vote_age_s > served.vote_age_s + thresholds.explained_lag_s
 
 
-def _corroborating(members: Sequence[Observation], thresholds: GradingThresholds) -> tuple[str, ...]:
-    """The groups of sound members that are fresh, or as old as the served price where that is not fresh itself."""
-    served = members[0]
+def _confirmations(
+    clique: Sequence[Observation],
+    outsiders: Sequence[Observation],
+    newest: Mapping[str, float],
+    lines: tuple[Tolerance, GradingThresholds],
+) -> dict[int, tuple[str, ...]]:
+    """By the identity of every member: the groups that would confirm it, if it were served."""
+    tolerance, thresholds = lines
+    prices = [o.log_price for o in clique]
+    close = max(prices) - min(prices) <= _CLOSE * tolerance.agreement(0.0)
+    plain = close and len({o.standing for o in clique}) == 1
+    if outsiders or not plain or max(o.vote_age_s for o in clique) > thresholds.corroboration_age_s:
+        return {id(o): _corroborating(o, clique, outsiders, newest, lines) for o in clique}
+    groups = [o.group for o in clique if o.sound and newest[o.group] == o.vote_age_s]  # the usual case: all agree
+    return {id(o): tuple(dict.fromkeys((o.group, *groups))) for o in clique}
+
+
+def _corroborating(
+    served: Observation,
+    clique: Sequence[Observation],
+    outsiders: Sequence[Observation],
+    newest: Mapping[str, float],
+    lines: tuple[Tolerance, GradingThresholds],
+) -> tuple[str, ...]:
+    """The groups that confirm a price: sound, fresh (or as old as a price that is not fresh itself), and close.
+
+    A group whose newest word is another one confirms nothing, and neither does one that agrees with a fresh outsider
+    about as well. Where as many fresh groups say another price together, nobody is confirmed.
+    """
+    tolerance, thresholds = lines
     limit = thresholds.corroboration_age_s
     if served.vote_age_s > limit:
         limit += served.vote_age_s
-    groups = [served.group, *(m.group for m in members[1:] if m.sound and m.vote_age_s <= limit)]
-    return tuple(dict.fromkeys(groups))
+    close = [_is_close(o, served, tolerance) for o in clique]
+    apart = [*outsiders, *(o for o, near in zip(clique, close, strict=True) if not near)]
+    others = [o for o in apart if o.vote_age_s <= limit and o.group != served.group]
+    groups, undecided = [served.group], []
+    for member, near in zip(clique, close, strict=True):
+        dated = member.standing <= served.standing
+        if near and dated and member.sound and newest[member.group] == member.vote_age_s <= limit:
+            if any(_agrees_as_well(member, other, served, tolerance) for other in others):
+                undecided.append(member)
+            else:
+                groups.append(member.group)
+    distinct = tuple(dict.fromkeys(groups))
+    against = _largest_camp([*others, *undecided], tolerance) if others else 0
+    return distinct if len(distinct) > max(1, against) else (served.group,)
+
+
+def _is_close(member: Observation, served: Observation, tolerance: Tolerance) -> bool:
+    """Whether a member's price leaves the truth within the tolerance of the served one, if the member is right.
+
+    Two closes are official prices: whatever their stamps say, they agree or they do not.
+    """
+    if served.session is Session.CLOSED:
+        return True
+    distance = abs(member.log_price - served.log_price)
+    most = tolerance.agreement(0.0)
+    if distance <= _CLOSE * most or distance > most:
+        return distance <= _CLOSE * most
+    return distance <= _CLOSE * tolerance.agreement(min(_apart_s(member, served), _CLOSE_S))
+
+
+def _agrees_as_well(member: Observation, other: Observation, served: Observation, tolerance: Tolerance) -> bool:
+    if other.group == member.group or relate(member, other, tolerance) is not Relation.AGREE:
+        return False
+    apart = abs(member.log_price - served.log_price)
+    return apart > _MUCH_CLOSER * abs(member.log_price - other.log_price)
 
 
 def _largest_camp(opponents: Sequence[Observation], tolerance: Tolerance) -> float:
@@ -203,7 +321,7 @@ def _largest_camp(opponents: Sequence[Observation], tolerance: Tolerance) -> flo
 def _camps(opponents: Sequence[Observation], tolerance: Tolerance) -> list[tuple[Observation, ...]]:
     if not opponents:
         return []
-    agree = [[a is b or relate(a, b, tolerance) is Relation.AGREE for b in opponents] for a in opponents]
+    agree = _agreements(opponents, tolerance)
     return [tuple(opponents[i] for i in clique) for clique in _maximal_cliques(agree)]
 
 

@@ -13,8 +13,8 @@ from typing import Final
 
 from mdagent_mcp.consensus.alignment import Standing
 from mdagent_mcp.consensus.context import GradingThresholds
+from mdagent_mcp.consensus.facts import QuoteFacts
 from mdagent_mcp.consensus.quote_fields import Fields
-from mdagent_mcp.consensus.validation import QuoteFacts
 from mdagent_mcp.consensus.wording import (
     basis_points,
     duration_text,
@@ -118,6 +118,8 @@ def timeliness(facts: QuoteFacts) -> DimensionScore:
 
 def _delay(facts: QuoteFacts) -> DimensionScore:
     served = facts.served
+    if facts.halted_since is not None:
+        return DimensionScore(100.0)  # the last trade there is; the check of trading sets the cap
     if served.delay_s is None:
         because = f"{served.quote.source}: {served.reason}"
         return DimensionScore(UNDATED_SCORE, because, "a source that states the time")
@@ -167,23 +169,26 @@ def _calendar(facts: QuoteFacts) -> DimensionScore | None:
 
 def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionScore:
     """How many independent sources say the same."""
-    fusion = facts.fusion
     second = f"a second independent source within {_closeness(facts)}{_suggested(facts)}"
-    if fusion.contested:
-        said = joined(f"{o.quote.source} ({price_text(o.quote.price)})" for o in fusion.opponents)
+    if facts.contested:
+        said = joined(f"{o.quote.source} ({price_text(o.quote.price)})" for o in facts.opponents)
         because = f"{facts.served.quote.source} ({price_text(facts.served.quote.price)}) is contradicted by {said}"
         return DimensionScore(CONTESTED_SCORE, because, f"a third independent source that decides{_suggested(facts)}")
-    if fusion.groups == 1:
+    if not facts.confirmed:
         known = facts.context.symbol_is_known
         because = f"{_alone(facts)}{_absent(failures)}"
         if not known:
             because += f"; memory has {facts.context.observations} observations of {facts.instrument.symbol}"
         return DimensionScore(KNOWN_SINGLE_SCORE if known else UNKNOWN_SINGLE_SCORE, because, second)
-    rejected = [o.quote.source for o in fusion.outliers]
-    score = 100.0 if fusion.groups >= 3 else 95.0
+    rejected = [o.quote.source for o in facts.fusion.outliers]
+    score = 100.0 if facts.groups >= 3 else 95.0
     if rejected and score > OUTLIER_SCORE:
         return DimensionScore(OUTLIER_SCORE, f"{joined(rejected)} rejected as outlier", "")
-    because = f"{plural(fusion.groups, 'independent source')} ({joined(fusion.corroborating)})" if score < 100 else ""
+    because = (
+        f"{plural(facts.groups, 'independent source')} ({joined(dict.fromkeys(o.group for o in facts.confirming))})"
+        if score < 100
+        else ""
+    )
     return DimensionScore(score, because, "a third independent source" if score < 100 else "")
 
 

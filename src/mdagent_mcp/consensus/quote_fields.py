@@ -1,7 +1,8 @@
 """The fields beside the price: from the served source, else from a source that agrees with it.
 
-The rule of this module: a field is some source's own value, never an average; bid and ask come as a pair from one
-source; the previous close is what most upstream groups state.
+The rules of this module: a field is some source's own value, never an average; bid and ask come as a pair from one
+source; the previous close is what most upstream groups state; open, high and low are the served source's or fit its
+price; volume is one source's in its own scope. What the teacher learned of a source's field counts in that field.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from mdagent_mcp.consensus.alignment import Observation
 from mdagent_mcp.consensus.context import SymbolKnowledge
 from mdagent_mcp.consensus.fusion import Fusion
+from mdagent_mcp.consensus.track_knowledge import NOTHING_TRACKED, TrackKnowledge
 from mdagent_mcp.consensus.wording import joined, price_text
 from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.domain.prices import Quote, Session
@@ -94,26 +96,40 @@ def agreed_previous_close(observations: Sequence[Observation], learned: SymbolKn
     return PreviousClose(value, sources, dissenters, settled, max(sizes))
 
 
-def fill_fields(fusion: Fusion, session: Session, previous: PreviousClose, asset_class: AssetClass) -> Fields:
-    """Gather the secondary fields of the served price."""
+def fill_fields(
+    fusion: Fusion,
+    session: Session,
+    previous: PreviousClose,
+    asset_class: AssetClass,
+    track: TrackKnowledge = NOTHING_TRACKED,
+) -> Fields:
+    """Gather the secondary fields of the served price.
+
+    A source that was mostly wrong in a field, as learned, gives way there to an agreeing one that was not.
+    """
     quotes = [m.quote for m in fusion.members]
+
+    def best(name: str) -> list[Quote]:
+        return quotes if not track.records else sorted(quotes, key=lambda q: track.is_mostly_wrong(q.source, name))
+
+    served = quotes[0]
     price = fusion.served.quote.price
     in_range = session in {Session.REGULAR, Session.CLOSED}
-    high = _first(quotes, lambda q: q.high, lambda v: v >= price or not in_range)
-    low = _first(quotes, lambda q: q.low, lambda v: v <= price or not in_range)
+    high = _first(best("high"), lambda q: q.high, lambda v: v >= price or not in_range)
+    low = _first(best("low"), lambda q: q.low, lambda v: v <= price or not in_range)
     bid, ask = _book(quotes, session)
     close = previous.value
     change = None if close is None else _trimmed(price - close)
     values = {
         "bid": bid,
         "ask": ask,
-        "volume": _first(quotes, lambda q: q.volume, lambda v: v >= 0),
+        "volume": _first(best("volume"), lambda q: q.volume, lambda v: v >= 0),
         "previous_close": close,
     }
     return Fields(
-        open=_first(quotes, lambda q: q.open, lambda v: v > 0),
-        high=quotes[0].high if quotes[0].high is not None else high,
-        low=quotes[0].low if quotes[0].low is not None else low,
+        open=_first(best("open"), lambda q: q.open, lambda v: v > 0),
+        high=high if served.high is None or track.is_mostly_wrong(served.source, "high") else served.high,
+        low=low if served.low is None or track.is_mostly_wrong(served.source, "low") else served.low,
         change=change,
         change_percent=None if change is None or not close else round(100 * change / close, 4),
         missing=tuple(name for name in _wanted(session, asset_class) if values[name] is None),

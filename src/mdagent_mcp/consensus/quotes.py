@@ -24,13 +24,16 @@ from mdagent_mcp.consensus.alignment import (
 )
 from mdagent_mcp.consensus.causes import power_of_ten
 from mdagent_mcp.consensus.context import QuoteContext
+from mdagent_mcp.consensus.evidence import Setting, weigh
 from mdagent_mcp.consensus.explanation import explain
-from mdagent_mcp.consensus.fusion import Fusion, fuse, half_width
+from mdagent_mcp.consensus.facts import QuoteFacts, symbol_fixes_currency
+from mdagent_mcp.consensus.fusion import Fusion, fuse
 from mdagent_mcp.consensus.grading import grade_quote
+from mdagent_mcp.consensus.halts import halted_since
 from mdagent_mcp.consensus.market import Market, market_at
 from mdagent_mcp.consensus.quote_fields import PreviousClose, agreed_previous_close, fill_fields
 from mdagent_mcp.consensus.tolerance import Tolerance, tolerance_for
-from mdagent_mcp.consensus.validation import QuoteFacts, symbol_fixes_currency, validate
+from mdagent_mcp.consensus.validation import validate
 from mdagent_mcp.domain.answers import Explanation, QuoteAnswer, VoiceVerdict
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote, Session
@@ -40,11 +43,31 @@ _DELAY_DIGITS: Final = 3
 _FINEST_DECIMALS: Final = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """How sure the price is; what the teacher checks later.
+
+    Attributes:
+        probability: that it is within tolerance of the truth, not yet recalibrated.
+        calibrated: what such a probability has turned out to mean.
+        groups: upstream groups that confirm it, its own included.
+        below: how far below the price the truth may lie, of logarithms, before recalibration.
+        above: how far above it.
+    """
+
+    probability: float
+    calibrated: float
+    groups: int
+    below: float
+    above: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteJudgement:
     """The consensus about one instrument's current price: a `QuoteAnswer` before it is filed as evidence.
 
-    Attributes are those of `domain.answers.QuoteAnswer`.
+    Attributes are those of `domain.answers.QuoteAnswer`, and
+        belief: how sure the price is.
     """
 
     symbol: str
@@ -62,6 +85,7 @@ class QuoteJudgement:
     sources_rejected: tuple[str, ...]
     explanation: Explanation
     judged_at: datetime
+    belief: Belief
     change: float | None = None
     change_percent: float | None = None
     open: float | None = None
@@ -112,7 +136,7 @@ def judge_quote(
 
 def answer(judgement: QuoteJudgement, evidence_id: str) -> QuoteAnswer:
     """The judgement as an answer that can be looked up under `evidence_id`."""
-    values = {each.name: getattr(judgement, each.name) for each in fields(judgement)}
+    values = {each.name: getattr(judgement, each.name) for each in fields(judgement) if each.name != "belief"}
     return QuoteAnswer(evidence_id=evidence_id, **values)
 
 
@@ -173,7 +197,7 @@ def _facts(
     instrument: Instrument, observations: tuple[Observation, ...], market: Market, context: QuoteContext
 ) -> QuoteFacts:
     wanted = answered_session(observations, market)
-    placed = tuple(stand_for(wanted, o) for o in observations)
+    placed = _doubted(tuple(stand_for(wanted, o) for o in observations), context)
     usable = [o for o in placed if o.standing is not Standing.REFUSED]
     tolerance = tolerance_for(instrument, median_low({o.quote.price for o in usable}), context.learned)
     if context.learned is not None:
@@ -181,7 +205,11 @@ def _facts(
     previous = agreed_previous_close(placed, context.learned)
     voters = _voters(placed, context)
     reference = _reference_price(placed, voters, previous, context)
-    fusion = fuse(voters, tolerance, context.thresholds, lambda o: _is_in_another_unit(o, reference, context))
+    heard = {voters[0].standing, Standing.UNDATED}
+    silent = [o for o in placed if o.standing in heard and o not in voters and o.session is wanted]
+    weighing = weigh(voters, silent, Setting(tolerance=tolerance, context=context, previous_close=previous.value))
+    implausible = {id(o): _is_implausible(o, reference, context) for o in voters}
+    fusion = fuse(voters, tolerance, context.thresholds, lambda o: implausible[id(o)], weighing)
     own = fusion.served.quote.previous_close
     if not previous.settled and own is not None:
         previous = replace(previous, value=own)
@@ -197,6 +225,7 @@ def _facts(
         previous=previous,
         tolerance=tolerance_for(instrument, fusion.served.quote.price, context.learned),
         currency=stated[0] if stated else fixed,
+        halted_since=halted_since(fusion, market, context),
     )
 
 
@@ -210,6 +239,8 @@ def _voters(observations: Sequence[Observation], context: QuoteContext) -> tuple
     if best in {Standing.OTHER, Standing.EARLIER}:
         latest = max(pool, key=lambda o: (o.event_time is not None, o.event_time, o.session, o.key))
         pool = [o for o in pool if o.session is latest.session]
+    if best is Standing.CURRENT:  # an undated price has a say once it was learned how late its source is
+        pool += [o for o in observations if o.standing is Standing.UNDATED and math.isfinite(o.vote_age_s)]
     freshest = min(o.vote_age_s for o in pool)
     gate = context.thresholds.vote_age_s
     limit = gate if freshest <= gate else freshest + gate
@@ -221,6 +252,32 @@ def _is_in_another_unit(observation: Observation, reference: float | None, conte
     price, closeness = observation.quote.price, context.thresholds.unit_closeness
     closes = (reference, observation.quote.previous_close)
     return any(c is not None and c > 0 and power_of_ten(price / c, closeness) != 0 for c in closes)
+
+
+def _is_implausible(observation: Observation, reference: float | None, context: QuoteContext) -> bool:
+    """Whether the quote is in another unit, or of another instrument than the one memory knows the last close of."""
+    return _names_another(observation, context) or _is_in_another_unit(observation, reference, context)
+
+
+def _names_another(observation: Observation, context: QuoteContext) -> bool:
+    """Whether its previous close is not the one that memory knows."""
+    learned, own = context.learned, observation.quote.previous_close
+    if learned is None or learned.previous_official_close is None or own is None or own <= 0:
+        return False
+    return abs(own / learned.previous_official_close - 1) > context.thresholds.previous_close_gap
+
+
+def _doubted(observations: tuple[Observation, ...], context: QuoteContext) -> tuple[Observation, ...]:
+    """A quote whose previous close is another's confirms nothing, and is served only when nothing else is there.
+
+    When two independent groups name the same other close, it is memory that is behind: after a split, for instance.
+    """
+    others = [o for o in observations if o.standing is not Standing.REFUSED and _names_another(o, context)]
+    closes = [(o.group, o.quote.previous_close or 0.0) for o in others]
+    gap = context.thresholds.previous_close_gap
+    if any(group != g and abs(close / c - 1) <= gap for group, close in closes for g, c in closes):
+        return observations
+    return tuple(replace(o, sound=False) if any(o is other for other in others) else o for o in observations)
 
 
 def _reference_price(
@@ -244,10 +301,11 @@ def _reference_price(
 
 def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement:
     fusion, served = facts.fusion, facts.served
-    filled = fill_fields(fusion, served.session, facts.previous, facts.instrument.asset_class)
+    kind, track = facts.instrument.asset_class, facts.context.track
+    filled = fill_fields(fusion, served.session, facts.previous, kind, track)
     assessment = grade_quote(facts, filled, validate(facts), failures)
     wording = explain(facts, assessment, failures)
-    low, high = _interval(fusion, facts.tolerance)
+    low, high = _interval(fusion, facts.tolerance, facts.context.track.widening(fusion.groups))
     return QuoteJudgement(
         symbol=facts.instrument.symbol,
         price=served.quote.price,
@@ -264,6 +322,7 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
         sources_rejected=wording.sources_rejected,
         explanation=wording.explanation,
         judged_at=facts.context.now,
+        belief=_belief(facts),
         change=filled.change,
         change_percent=filled.change_percent,
         open=filled.open,
@@ -276,17 +335,23 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
     )
 
 
-def _interval(fusion: Fusion, tolerance: Tolerance) -> tuple[float, float]:
-    """The interval that is sure: every agreeing price, an unresolved contradiction, and the tolerance around it."""
+def _belief(facts: QuoteFacts) -> Belief:
+    fusion = facts.fusion
+    sure = facts.context.track.calibrated(fusion.probability)
+    return Belief(fusion.probability, sure, fusion.groups, fusion.below, fusion.above)
+
+
+def _interval(fusion: Fusion, tolerance: Tolerance, widening: float) -> tuple[float, float]:
+    """The interval that covers the truth in 95 of 100 cases; an unresolved contradiction lies in it.
+
+    It ends on the grid of the price step, and is at least half a step wide to either side.
+    """
     price = fusion.served.quote.price
-    prices = [price, *(m.quote.price for m in fusion.members)]
-    if fusion.contested:
-        prices.extend(o.quote.price for o in fusion.opponents)
-    half = price * half_width(fusion, tolerance)
+    prices = [price, *(o.quote.price for o in fusion.opponents if fusion.contested)]
     decimals = min(max(0, -math.floor(math.log10(tolerance.tick_size))), _FINEST_DECIMALS)
-    low = _rounded(min(*prices, price - half), decimals, math.floor)
-    high = _rounded(max(*prices, price + half), decimals, math.ceil)
-    return min(low, price) if low > 0 else min(*prices, price - half), max(high, price)
+    low = _rounded(min(*prices, price * math.exp(-widening * fusion.below)), decimals, math.floor)
+    high = _rounded(max(*prices, price * math.exp(widening * fusion.above)), decimals, math.ceil)
+    return min(low, price) if low > 0 else min(prices), max(high, price)
 
 
 def _rounded(value: float, decimals: int, direction: Callable[[float], int]) -> float:

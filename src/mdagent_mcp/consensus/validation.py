@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from mdagent_mcp.consensus import time_checks
 from mdagent_mcp.consensus.alignment import Observation, Standing
 from mdagent_mcp.consensus.causes import power_of_ten, unit_cause
-from mdagent_mcp.consensus.context import GradingThresholds, QuoteContext
-from mdagent_mcp.consensus.fusion import Fusion, widest_gap
-from mdagent_mcp.consensus.market import Market
-from mdagent_mcp.consensus.quote_checks import SOFT_CAP
-from mdagent_mcp.consensus.quote_fields import PreviousClose
+from mdagent_mcp.consensus.facts import QuoteFacts
+from mdagent_mcp.consensus.fusion import widest_gap
+from mdagent_mcp.consensus.quote_checks import check_quote
 from mdagent_mcp.consensus.rules import failed, not_run, passed
-from mdagent_mcp.consensus.tolerance import Tolerance
-from mdagent_mcp.consensus.wording import basis_points, duration_text, joined, local_minute, plural, price_text
-from mdagent_mcp.domain.instruments import AssetClass, Instrument
-from mdagent_mcp.domain.prices import Session
+from mdagent_mcp.consensus.wording import basis_points, duration_text, joined, plural, price_text
+from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.domain.quality import Finding, Severity
 
 UNIT_CAP: Final = 30.0
@@ -32,78 +28,16 @@ JUMP_CAP: Final = 64.0
 UNSETTLED_UNIT_CAP: Final = 63.0
 """Two sources are a power of ten apart and nothing tells which is right."""
 CURRENCY_CAP: Final = 79.0
-TAG_CAP: Final = 79.0
 UNKNOWN_UNIT_CAP: Final = 66.0
 PREVIOUS_CLOSE_CAP: Final = 89.0
 _WILD_SIGMAS: Final = 15.0
 _UNUSUAL_SIGMAS: Final = 8.0
 _SMALLEST_JUMP: Final = 50e-4
-_RECENT_S: Final = 300.0
-_SYMBOL_FIXES_CURRENCY: Final = frozenset({AssetClass.US_EQUITY, AssetClass.CRYPTO, AssetClass.FOREX})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuoteFacts:
-    """Everything a check may look at.
-
-    Attributes:
-        instrument: what was asked.
-        market: what the calendar says.
-        context: what else is known.
-        wanted: the session that should be answered.
-        observations: every quote, aligned.
-        fusion: the result of the vote.
-        previous: what the sources say about the previous close.
-        tolerance: of the symbol.
-        currency: the currency of the answer.
-    """
-
-    instrument: Instrument
-    market: Market
-    context: QuoteContext
-    wanted: Session
-    observations: tuple[Observation, ...]
-    fusion: Fusion
-    previous: PreviousClose
-    tolerance: Tolerance
-    currency: str | None
-
-    @property
-    def served(self) -> Observation:
-        """The observation whose value is the answer."""
-        return self.fusion.served
-
-    @property
-    def lines(self) -> GradingThresholds:
-        """The rubric's lines."""
-        return self.context.thresholds
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether two independent groups say the same."""
-        return self.fusion.groups > 1
-
-    @property
-    def unit_is_settled(self) -> bool:
-        """Whether it is known in which unit the price is: two groups say the same, or memory knows the last close."""
-        learned = self.context.learned
-        return self.confirmed or (learned is not None and learned.previous_official_close is not None)
-
-    @property
-    def reference_close(self) -> float | None:
-        """The remembered previous close, else the one the sources state."""
-        learned = self.context.learned
-        if learned is not None and learned.previous_official_close is not None:
-            return learned.previous_official_close
-        return self.previous.value
+_OUT_OF_RANGE: Final = 1.35
+"""Factor beyond the recent range that no uncorroborated price may pass."""
 
 
 Check = Callable[[QuoteFacts], Finding]
-
-
-def symbol_fixes_currency(instrument: Instrument) -> bool:
-    """Whether the symbol itself says the currency, so that another one means another instrument."""
-    return instrument.asset_class in _SYMBOL_FIXES_CURRENCY
 
 
 def currency(facts: QuoteFacts) -> Finding:
@@ -123,81 +57,16 @@ def currency(facts: QuoteFacts) -> Finding:
     return passed("currency", f"{stated} as expected")
 
 
-def event_time_present(facts: QuoteFacts) -> Finding:
-    """The served price has a time."""
-    if facts.served.event_time is None:
-        detail = f"{facts.served.quote.source}: {facts.served.reason}"
-        return failed("event_time_present", detail, Severity.MAJOR)
-    return passed("event_time_present", f"{facts.served.quote.source} states {facts.served.event_time:%H:%M:%S} UTC")
-
-
-def event_time_not_future(facts: QuoteFacts) -> Finding:
-    """No source is ahead of our clock."""
-    if facts.served.quote.event_time is None:
-        return not_run("event_time_not_future", "no event time")
-    if facts.served.cause.startswith("future"):
-        return failed("event_time_not_future", f"{facts.served.quote.source}: {facts.served.reason}", Severity.MAJOR)
-    return passed("event_time_not_future", f"not after {facts.context.now:%H:%M:%S} UTC")
-
-
-def session_current(facts: QuoteFacts) -> Finding:
-    """The price is not from before the session it should be from."""
-    if not facts.market.known:
-        return not_run("session_current", f"no calendar for {facts.market.calendar.name}")
-    if facts.served.event_time is None:
-        return not_run("session_current", "no event time")
-    stamp = local_minute(facts.served.event_time, facts.market.calendar)
-    if facts.served.standing is Standing.EARLIER:
-        detail = f"the price of {stamp} is from before the session to answer; market {facts.market.state}"
-        return failed("session_current", detail, Severity.FATAL)
-    return passed("session_current", f"price of {stamp}, market {facts.market.state}")
-
-
-def declared_delay(facts: QuoteFacts) -> Finding:
-    """A declared delay and the stamp do not contradict each other."""
-    declared = facts.served.quote.declared_delay_s
-    age = facts.served.quote.age_s(facts.context.now)
-    if declared <= 0 or age is None:
-        return not_run("declared_delay", f"{facts.served.quote.source} declares no delay")
-    detail = f"declares {duration_text(declared)}, stamped {duration_text(max(0.0, age))} ago"
-    if facts.market.regular_hours and age + facts.lines.future_tolerance_s < declared:
-        return failed("declared_delay", f"{facts.served.quote.source} {detail}", Severity.MINOR)
-    return passed("declared_delay", detail)
-
-
 def cross_source(facts: QuoteFacts) -> Finding:
     """Independent sources agree."""
-    fusion = facts.fusion
-    if fusion.contested:
-        said = joined(f"{o.quote.source} {price_text(o.quote.price)}" for o in fusion.opponents)
+    if facts.contested:
+        said = joined(f"{o.quote.source} {price_text(o.quote.price)}" for o in facts.opponents)
         detail = f"{facts.served.quote.source} {price_text(facts.served.quote.price)} against {said}"
         return failed("cross_source", detail, Severity.MAJOR)
     if not facts.confirmed:
         return not_run("cross_source", f"only {facts.served.quote.source} has a say")
-    gap = basis_points(widest_gap(fusion.confirming))
-    return passed("cross_source", f"{plural(fusion.groups, 'independent source')} within {gap}")
-
-
-def session_tag(facts: QuoteFacts) -> Finding:
-    """The session the source names is the one its event time falls in."""
-    served = facts.served
-    if served.event_time is None or not facts.market.known or facts.market.continuous:
-        return not_run("session_tag", "needs an event time and a market with sessions")
-    tag = served.quote.session
-    if tag is served.session or {tag, served.session} == {Session.REGULAR, Session.CLOSED}:
-        return passed("session_tag", f"{tag} fits {local_minute(served.event_time, facts.market.calendar)}")
-    detail = f"{served.quote.source} calls it {tag}, its time falls in {served.session}"
-    return failed("session_tag", detail, Severity.MINOR, TAG_CAP)
-
-
-def session_answered(facts: QuoteFacts) -> Finding:
-    """The price belongs to the session that is asked about."""
-    if facts.served.standing is Standing.EARLIER:
-        return not_run("session_answered", "the price is from before that session: see session_current")
-    if facts.served.session is facts.wanted:
-        return passed("session_answered", f"{facts.wanted}, as the market's state asks for")
-    detail = f"only a {facts.served.session} price was available, not a {facts.wanted} one"
-    return failed("session_answered", detail, Severity.MAJOR, SOFT_CAP)
+    gap = basis_points(widest_gap(facts.confirming))
+    return passed("cross_source", f"{plural(facts.groups, 'independent source')} within {gap}")
 
 
 def previous_close_sources(facts: QuoteFacts) -> Finding:
@@ -259,23 +128,24 @@ def jump(facts: QuoteFacts) -> Finding:
 
 def recent_price(facts: QuoteFacts) -> Finding:
     """The move since the last served price fits the time between."""
-    recent = _recent(facts)
+    recent = facts.recent
     if recent is None:
-        return not_run("recent_price", f"memory has no price of the last {duration_text(_RECENT_S)}")
+        return not_run("recent_price", f"memory has no price of the last {duration_text(300.0)}")
     last, elapsed = recent
     distance = abs(math.log(facts.served.quote.price / last))
     band = max(_SMALLEST_JUMP, _UNUSUAL_SIGMAS * facts.tolerance.sigma * math.sqrt(max(1.0, elapsed)))
     detail = f"{basis_points(distance)} from {price_text(last)} {duration_text(elapsed)} before"
     if distance > band and not facts.confirmed:
-        return failed("recent_price", f"{detail}, more than {basis_points(band)}", Severity.MAJOR, JUMP_CAP)
+        cap = IDENTITY_CAP if abs(facts.served.quote.price / last - 1) > facts.lines.large_move else JUMP_CAP
+        return failed("recent_price", f"{detail}, more than {basis_points(band)}", Severity.MAJOR, cap)
     return passed("recent_price", detail)
 
 
 def price_band(facts: QuoteFacts) -> Finding:
     """The price lies in a band like limit-up limit-down around the last served price."""
-    recent = _recent(facts)
+    recent = facts.recent
     if recent is None or facts.instrument.asset_class is not AssetClass.US_EQUITY:
-        return not_run("price_band", f"needs a US share and a price of the last {duration_text(_RECENT_S)}")
+        return not_run("price_band", f"needs a US share and a price of the last {duration_text(300.0)}")
     last, _ = recent
     band = 0.10 if last > 3 else 0.20 if last >= 0.75 else 0.75
     share = facts.served.quote.price / last - 1
@@ -283,6 +153,19 @@ def price_band(facts: QuoteFacts) -> Finding:
     if abs(share) > band and not facts.confirmed:
         return failed("price_band", f"{detail}: trading would have been halted", Severity.MAJOR, JUMP_CAP)
     return passed("price_band", detail)
+
+
+def price_range(facts: QuoteFacts) -> Finding:
+    """The price lies in or near the range of the last weeks."""
+    learned = facts.context.learned
+    if learned is None or learned.range_low is None or learned.range_high is None or not facts.context.symbol_is_known:
+        return not_run("price_range", f"memory does not know {facts.instrument.symbol} well enough")
+    price = facts.served.quote.price
+    detail = f"{price_text(price)} against {price_text(learned.range_low)}-{price_text(learned.range_high)}"
+    low, high = learned.range_low / _OUT_OF_RANGE, learned.range_high * _OUT_OF_RANGE
+    if not low <= price <= high and not facts.confirmed:
+        return failed("price_range", f"far outside of recent prices: {detail}", Severity.MAJOR, JUMP_CAP)
+    return passed("price_range", detail)
 
 
 def delayed_sources(facts: QuoteFacts) -> Finding:
@@ -313,19 +196,24 @@ def delayed_sources(facts: QuoteFacts) -> Finding:
 
 CHECKS: Final[tuple[Check, ...]] = (
     currency,
-    event_time_present,
-    event_time_not_future,
-    session_current,
-    declared_delay,
+    time_checks.event_time_present,
+    time_checks.event_time_not_future,
+    time_checks.stamp_advances,
+    time_checks.stamp_zone,
+    time_checks.price_moves,
+    time_checks.trading,
+    time_checks.session_current,
+    time_checks.declared_delay,
     cross_source,
-    session_tag,
-    session_answered,
+    time_checks.session_tag,
+    time_checks.session_answered,
     previous_close_sources,
     previous_close_memory,
     unit_ratio,
     jump,
     recent_price,
     price_band,
+    price_range,
     delayed_sources,
 )
 """Every check of an answer, in the order of reporting."""
@@ -333,16 +221,9 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 def validate(facts: QuoteFacts) -> tuple[Finding, ...]:
     """The served quote's own checks and those of the answer."""
-    return (*facts.served.findings, *(check(facts) for check in CHECKS))
-
-
-def _recent(facts: QuoteFacts) -> tuple[float, float] | None:
-    """The last served price and the seconds from it to the served event, when it is recent."""
-    learned, served = facts.context.learned, facts.served
-    if learned is None or learned.last_price is None or learned.last_price_time is None or served.event_time is None:
-        return None
-    elapsed = abs((served.event_time - learned.last_price_time).total_seconds())
-    return (learned.last_price, elapsed) if elapsed <= _RECENT_S else None
+    served = facts.served
+    own = check_quote(served.quote, served.session, facts.lines)
+    return (*own, *(check(facts) for check in CHECKS))
 
 
 def _in_another_unit(observation: Observation, facts: QuoteFacts) -> bool:

@@ -16,6 +16,8 @@ _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 def price_text(price: float) -> str:
     """A price with the digits it has, at least two after the point above 1."""
+    if price >= 1 and float(cents := f"{price:.2f}") == price:
+        return cents
     text = f"{price:.12g}"
     if not math.isfinite(price):
         return text

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -109,8 +109,9 @@ class Calendar:
     _holidays: frozenset[date] = frozenset()
     _special: Mapping[date, tuple[time, time]] = field(default_factory=dict)
     _extra: frozenset[date] = frozenset()
+    _sessions: dict[date, TradingSession] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
+    @cached_property
     def zone(self) -> ZoneInfo:
         """The exchange's time zone."""
         return ZoneInfo(self.timezone)
@@ -141,6 +142,11 @@ class Calendar:
         """The session of a trading date; None when it is none or the table does not cover it."""
         if not self.is_session(day):
             return None
+        if day not in self._sessions:
+            self._sessions[day] = self._session(day)
+        return self._sessions[day]
+
+    def _session(self, day: date) -> TradingSession:
         opens, closes = self._special.get(day) or self._regular_hours(day)
         opened = self._instant(day if opens < closes or self.name != "24/5" else day - _DAY, opens)
         closed = self._instant(day if closes != time(0) else day + _DAY, closes)

@@ -76,6 +76,69 @@ class Graded:
     elapsed_s: float
 
 
-Event = Fetched | Judged | Graded
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An authority told what had been true, and a source had said something then.
+
+    Attributes:
+        source: source id.
+        symbol: canonical symbol.
+        field: `price`, `previous_close`, `open`, `high`, `low` or `volume`.
+        at: when the authority's word arrived.
+        error: logarithm of what the source said over what was true.
+        tolerance: greatest error that means the same.
+        fault_band: least error that may be called a fault.
+        unit: variance of one second of the symbol's logarithmic price.
+        age_s: age of the claim when it was made; None for one without a time.
+    """
+
+    source: str
+    symbol: str
+    field: str
+    at: datetime
+    error: float
+    tolerance: float
+    fault_band: float
+    unit: float
+    age_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An authority told what had been true when an answer was given.
+
+    Attributes:
+        symbol: canonical symbol.
+        at: when the authority's word arrived.
+        probability: with which the answer was believed to be within tolerance, not recalibrated.
+        right: it was.
+        groups: upstream groups that had confirmed it.
+        miss: distance of the truth from the answer in half widths of the interval before recalibration.
+    """
+
+    symbol: str
+    at: datetime
+    probability: float
+    right: bool
+    groups: int
+    miss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A source stamped a price to the second.
+
+    Attributes:
+        source: source id.
+        at: when the price arrived.
+        behind_s: seconds from the stamp to the arrival; negative when the stamp lies in our future.
+    """
+
+    source: str
+    at: datetime
+    behind_s: float
+
+
+Event = Fetched | Judged | Graded | Compared | Verified | Stamped
 Emit = Callable[[Event], None]
 """Where events go; never raises, never blocks."""

@@ -6,7 +6,7 @@ score is the weakest dimension, so the explanation of a grade is the dimension t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -146,6 +146,8 @@ class DimensionScore:
     raises_to: str = ""
 
 
+_ORDER: Final = tuple(Dimension)
+
 MAX_PENALTY: Final = 5.0
 """Points that the other dimensions may take off within the letter of the weakest one."""
 
@@ -157,8 +159,9 @@ def assess(dimensions: Mapping[Dimension, DimensionScore], findings: tuple[Findi
     `max(floor(letter of low), low - min(5, mean(100 - d) / 10))`: the others may take points off, never a letter, and
     no strong dimension buys back a weak one.
     """
-    capped = {d: _capped(d, score, findings) for d, score in dimensions.items()}
-    weakest = min(capped, key=lambda d: (capped[d].score, list(Dimension).index(d)))
+    capping = [f for f in findings if f.cap is not None and f.verdict is Verdict.FAILED]
+    capped = {d: _capped(d, score, capping) for d, score in dimensions.items()}
+    weakest = min(capped, key=lambda d: (capped[d].score, _ORDER.index(d)))
     low = capped[weakest].score
     penalty = min(MAX_PENALTY, sum(100.0 - s.score for s in capped.values()) / len(capped) / 10.0)
     floor = next(bound for bound, _ in GRADE_FLOORS if low >= bound)
@@ -172,8 +175,8 @@ def assess(dimensions: Mapping[Dimension, DimensionScore], findings: tuple[Findi
     )
 
 
-def _capped(dimension: Dimension, score: DimensionScore, findings: tuple[Finding, ...]) -> DimensionScore:
-    failed = [f for f in findings if f.dimension is dimension and f.verdict is Verdict.FAILED and f.cap is not None]
+def _capped(dimension: Dimension, score: DimensionScore, capping: Sequence[Finding]) -> DimensionScore:
+    failed = [f for f in capping if f.dimension is dimension]
     worst = min(failed, key=lambda f: f.cap if f.cap is not None else 100.0, default=None)
     if worst is None or worst.cap is None or worst.cap >= score.score:
         return score

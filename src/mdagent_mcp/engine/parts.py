@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from mdagent_mcp.consensus.context import GradingThresholds, SymbolKnowledge
+from mdagent_mcp.consensus.context import GradingThresholds, QuoteContext, SourceTrace, SymbolKnowledge
+from mdagent_mcp.consensus.track_knowledge import TrackKnowledge
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit
@@ -19,13 +20,20 @@ from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.ports import AskedSource
+from mdagent_mcp.memory.lessons import Lessons
 from mdagent_mcp.memory.store import Memory
+from mdagent_mcp.memory.traces import Trace
+from mdagent_mcp.resilience.clock_offset import offset_s
+from mdagent_mcp.resilience.track_record import TrackRecord
 from mdagent_mcp.routing.planning import Candidate
 
 LEARNED_AFTER: Final = 50.0
 """Outcomes after which learned reliability weighs as much as the static trust of a source."""
 USUAL_AFTER: Final = 20
 """Outcomes after which it is known how long a source usually takes."""
+
+LEARNED_SAMPLES: Final = 30
+"""Samples of an instrument's volatility and spread before they replace the defaults of its class."""
 
 STATE_FAILURES: Final[Mapping[SourceState, FailureKind]] = {
     SourceState.OPEN: FailureKind.CIRCUIT_OPEN,
@@ -140,15 +148,57 @@ class EngineParts:
         """The trust in every source."""
         return {name: self.trust(source) for name, source in self.sources.items()}
 
+    def quote_context(self, instrument: Instrument) -> QuoteContext:
+        """Everything beside the quotes that a judgement about an instrument depends on, as of now."""
+        lessons = self.memory.lessons()
+        return QuoteContext(
+            now=self.clock.now(),
+            calendar=calendar_named(instrument.calendar),
+            groups=self.groups(instrument),
+            weights=self.trusts(),
+            clock_offsets={name: offset_s(clock) for name, clock in lessons.clocks.items()},
+            learned=self.learned(instrument),
+            track=_track(lessons),
+            suggestions=self.suggestions(instrument),
+            thresholds=self.thresholds,
+        )
+
     def learned(self, instrument: Instrument) -> SymbolKnowledge | None:
-        """What memory knows of an instrument; a previous close only while it is still the previous one."""
-        known = self.memory.symbol_knowledge(instrument.symbol)
+        """What memory knows of an instrument; a previous close only while it is still the previous one.
+
+        Volatility, spread and price step count once `LEARNED_SAMPLES` samples are behind them.
+        """
+        symbol = instrument.symbol
+        known, traces = self.memory.symbol_knowledge(symbol), self.memory.traces(symbol)
         if known is None:
-            return None
+            return SymbolKnowledge(traces=_traces(traces)) if traces else None
         close = known.previous_close
         if known.previous_close_at is None or not self._same_session(instrument, known.previous_close_at):
             close = None
-        return SymbolKnowledge(observations=known.observations, previous_official_close=close)
+        confirmed = self.memory.last_confirmed(symbol)
+        return replace(
+            self._behaviour(symbol, traces),
+            observations=known.observations,
+            previous_official_close=close,
+            last_price=None if confirmed is None else confirmed[0],
+            last_price_time=None if confirmed is None else confirmed[1],
+            traces=_traces(traces),
+            range_low=known.low,
+            range_high=known.high,
+        )
+
+    def _behaviour(self, symbol: str, sources: Iterable[str]) -> SymbolKnowledge:
+        statistics = self.memory.symbol_statistics(symbol)
+        if statistics is None:
+            return SymbolKnowledge()
+        gaps = {source: statistics.gap_q95_s(source) for source in sources}
+        now = self.clock.now()
+        return SymbolKnowledge(
+            volatility_per_sqrt_s=statistics.volatility_at(now, LEARNED_SAMPLES),
+            relative_spread=statistics.spread_at(now, LEARNED_SAMPLES),
+            tick=statistics.tick,
+            gap_q95_s={s: gap for s, gap in gaps.items() if gap is not None and gap > self.thresholds.real_time_s},
+        )
 
     def _same_session(self, instrument: Instrument, epoch_s: float) -> bool:
         calendar, now = calendar_named(instrument.calendar), self.clock.now()
@@ -166,6 +216,27 @@ class EngineParts:
             and source.vendor.key is not None
             and source.refuses_quote(instrument) is None
         )
+
+
+def _track(lessons: Lessons) -> TrackKnowledge:
+    records: dict[str, dict[str, TrackRecord]] = {}
+    for (source, which), record in lessons.records.items():
+        records.setdefault(source, {})[which] = record
+    return TrackKnowledge(records=records, calibration=lessons.confidence, misses=lessons.misses)
+
+
+def _traces(traces: Mapping[str, Trace]) -> dict[str, SourceTrace]:
+    return {
+        source: SourceTrace(
+            price=trace.price,
+            price_since=trace.price_since,
+            stamp=trace.stamp,
+            stamp_since=trace.stamp_since,
+            seen_at=trace.seen_at,
+            stay_chance=trace.stay_chance,
+        )
+        for source, trace in traces.items()
+    }
 
 
 def allowed(sources: Mapping[str, AskedSource], only: Iterable[str]) -> dict[str, AskedSource]:

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mdagent_mcp.cache import Entry, TimedStore
-from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, source_outcomes
 from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage
@@ -31,6 +30,7 @@ from mdagent_mcp.engine.collection import Collection, CollectionHooks
 from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey
 from mdagent_mcp.engine.parts import EngineParts, allowed, is_live, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
+from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.resilience.backoff import earn, new_budget, spend
 from mdagent_mcp.resilience.hedging import HEDGE_BUDGET, HedgeOptions, hedge_delay_s
 from mdagent_mcp.routing.planning import asking_order, could_raise_confirmed
@@ -78,6 +78,7 @@ class QuoteEngine:
     def __init__(self, parts: EngineParts) -> None:
         self._parts = parts
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
+        self._teacher = Teacher(parts.emit)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
         self._unknown: TimedStore[InquiryKey, SymbolFailure] = TimedStore(parts.freshness.entries)
         self._hedges = new_budget(HEDGE_BUDGET, parts.clock.monotonic())
@@ -296,17 +297,7 @@ class QuoteEngine:
     def _judge(
         self, instrument: Instrument, quotes: Sequence[Quote], failures: dict[str, Failure]
     ) -> QuoteJudgement | None:
-        parts = self._parts
-        context = QuoteContext(
-            now=parts.clock.now(),
-            calendar=calendar_named(instrument.calendar),
-            groups=parts.groups(instrument),
-            weights=parts.trusts(),
-            learned=parts.learned(instrument),
-            suggestions=parts.suggestions(instrument),
-            thresholds=parts.thresholds,
-        )
-        return judge_quote(instrument, quotes, reasons(failures), context)
+        return judge_quote(instrument, quotes, reasons(failures), self._parts.quote_context(instrument))
 
     def _finished(self, inquiry: Inquiry) -> None:
         """Keep what an inquiry came to; called again when a late answer changed it."""
@@ -322,6 +313,8 @@ class QuoteEngine:
             self._kept.store(inquiry.key, kept, self._parts.clock.now())
             self._parts.memory.keep(served)
             self._tell_judged(inquiry.judgement)
+            context = self._parts.quote_context(inquiry.instrument)
+            self._teacher.hear(inquiry.instrument, kept.quotes, inquiry.judgement, context)
         else:
             self._kept.amend(inquiry.key, kept)
 

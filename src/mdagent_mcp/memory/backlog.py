@@ -14,6 +14,8 @@ from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer
 from mdagent_mcp.domain.service import AnswerKind
 from mdagent_mcp.memory.evidence import Answer
 from mdagent_mcp.memory.learning import Cell, CellKey, combine
+from mdagent_mcp.memory.lessons import Lessons, combine_lessons
+from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols
 
 KeyT = TypeVar("KeyT")
@@ -82,10 +84,12 @@ class Backlog:
         cells: outcomes.
         faults: by source and fault.
         symbols: facts about instruments.
+        statistics: how instruments behave.
         memberships: by source and asset class.
         quotes: answers by evidence id.
         histories: answers by evidence id.
         count: answers given.
+        lessons: what authorities taught.
         dropped: entries lost to the bounds since the start.
         added: entries taken in since the last `drain`.
     """
@@ -94,10 +98,12 @@ class Backlog:
     cells: dict[CellKey, Cell] = field(default_factory=dict)
     faults: dict[tuple[str, str], FaultCount] = field(default_factory=dict)
     symbols: dict[str, SymbolKnowledge] = field(default_factory=dict)
+    statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
     memberships: dict[tuple[str, str], Membership] = field(default_factory=dict)
     quotes: dict[str, QuoteAnswer] = field(default_factory=dict)
     histories: dict[str, HistoryAnswer] = field(default_factory=dict)
     count: AnswerCount = field(default_factory=AnswerCount)
+    lessons: Lessons = field(default_factory=Lessons)
     dropped: int = 0
     added: int = 0
 
@@ -112,6 +118,10 @@ class Backlog:
     def add_symbol(self, knowledge: SymbolKnowledge) -> None:
         """Join facts about an instrument."""
         self._join(self.symbols, knowledge.symbol, knowledge, combine_symbols)
+
+    def add_statistics(self, statistics: SymbolStatistics) -> None:
+        """Join samples of an instrument's behaviour."""
+        self._join(self.statistics, statistics.symbol, statistics, combine_statistics)
 
     def add_membership(self, source: str, asset_class: str, membership: Membership) -> None:
         """Note whose data a source passes on."""
@@ -131,6 +141,11 @@ class Backlog:
         """Count an answer."""
         self.added += 1
         self.count += count
+
+    def add_lessons(self, lessons: Lessons) -> None:
+        """Join what an authority taught; there are a few rows per source."""
+        self.added += 1
+        self.lessons = combine_lessons(self.lessons, lessons)
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -153,14 +168,16 @@ class Backlog:
             self.cells,
             self.faults,
             self.symbols,
+            self.statistics,
             self.memberships,
             self.quotes,
             self.histories,
             self.count,
+            self.lessons,
         )
         self.cells, self.faults, self.symbols, self.memberships = {}, {}, {}, {}
-        self.quotes, self.histories = {}, {}
-        self.count, self.added = AnswerCount(), 0
+        self.quotes, self.histories, self.statistics = {}, {}, {}
+        self.count, self.lessons, self.added = AnswerCount(), Lessons(), 0
         return taken
 
     def restore(self, earlier: Backlog) -> None:
@@ -176,11 +193,14 @@ class Backlog:
             self.add_fault(source, fault, seen.last_at, seen.n)
         for knowledge in other.symbols.values():
             self.add_symbol(knowledge)
+        for statistics in other.statistics.values():
+            self.add_statistics(statistics)
         for (source, asset_class), membership in other.memberships.items():
             self.add_membership(source, asset_class, membership)
         for answer in other.answers:
             self.add_answer(answer)
         self.add_count(other.count)
+        self.add_lessons(other.lessons)
 
     def _join(
         self, store: dict[KeyT, ValueT], key: KeyT, value: ValueT, join: Callable[[ValueT, ValueT], ValueT]

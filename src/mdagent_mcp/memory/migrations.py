@@ -94,6 +94,44 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             "CREATE INDEX evidence_age ON evidence (judged_at)",
         ),
     ),
+    Migration(
+        "003_symbol_statistics",
+        (
+            """CREATE TABLE symbol_statistics (
+                symbol TEXT PRIMARY KEY,
+                updated_at REAL NOT NULL,
+                body TEXT NOT NULL) WITHOUT ROWID""",
+        ),
+    ),
+    Migration(
+        "004_lessons",
+        (
+            """CREATE TABLE track_record (
+                source TEXT NOT NULL,
+                field TEXT NOT NULL,
+                trials REAL NOT NULL,
+                hits REAL NOT NULL,
+                faults REAL NOT NULL,
+                sound REAL NOT NULL,
+                lags REAL NOT NULL,
+                errors REAL NOT NULL,
+                deviations REAL NOT NULL,
+                PRIMARY KEY (source, field)) WITHOUT ROWID""",
+            """CREATE TABLE confidence (
+                bin INTEGER PRIMARY KEY,
+                trials REAL NOT NULL,
+                hits REAL NOT NULL,
+                stated REAL NOT NULL)""",
+            """CREATE TABLE interval_miss (
+                confirming INTEGER PRIMARY KEY,
+                misses TEXT NOT NULL)""",
+            """CREATE TABLE clock_offset (
+                source TEXT PRIMARY KEY,
+                least_s REAL NOT NULL,
+                samples INTEGER NOT NULL,
+                seen_at REAL NOT NULL) WITHOUT ROWID""",
+        ),
+    ),
 )
 
 _RECORD: Final = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at REAL NOT NULL) WITHOUT ROWID"

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import reduce
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import anyio
 
 from mdagent_mcp.domain.answers import QuoteAnswer
 from mdagent_mcp.domain.clock import Clock
-from mdagent_mcp.domain.events import Event, Fetched, Graded, Judged
+from mdagent_mcp.domain.events import Compared, Event, Fetched, Graded, Judged, Stamped, Verified
 from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.service import AnswerKind
 from mdagent_mcp.memory.archive import find_evidence, find_latest
@@ -29,14 +30,19 @@ from mdagent_mcp.memory.database import open_database, reason
 from mdagent_mcp.memory.evidence import Answer
 from mdagent_mcp.memory.knowledge import Snapshot, SourceKnowledge, Totals, source_knowledge
 from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, learn_fetched, learn_judged
+from mdagent_mcp.memory.lesson_rows import read_lessons
+from mdagent_mcp.memory.lessons import Lessons, combine_lessons, learn
 from mdagent_mcp.memory.rows import count_sessions, read_cells, read_faults, read_memberships, read_symbols
+from mdagent_mcp.memory.statistics_rows import read_statistics
+from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, from_text, learn_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols, learn_symbol
+from mdagent_mcp.memory.traces import Trace, TraceBook
 from mdagent_mcp.memory.writer import MemoryOptions, Writer, Written
 
 __all__ = ["Memory", "MemoryOptions", "open_memory"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Stored:
     """What the store holds, as far as it is needed on the way to an answer.
 
@@ -44,12 +50,18 @@ class _Stored:
         cells: about whole sources.
         symbols: about instruments, the one written last at the end.
         most_symbols: how many of them.
+        texts: how instruments behave, as stored, where it was not read yet: symbol -> (epoch seconds, JSON).
+        statistics: the same, read.
+        lessons: what authorities taught.
         views: knowledge about sources as it was last asked for; forgotten when something changes it.
     """
 
     cells: dict[CellKey, Cell]
     symbols: dict[str, SymbolKnowledge]
     most_symbols: int
+    texts: dict[str, tuple[float, str]] = field(default_factory=dict)
+    statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
+    lessons: Lessons = field(default_factory=Lessons)
     views: dict[str, SourceKnowledge | None] = field(default_factory=dict)
 
     def take_over(self, written: Written) -> None:
@@ -60,7 +72,17 @@ class _Stored:
             self.symbols[symbol] = known
         while len(self.symbols) > self.most_symbols:
             del self.symbols[next(iter(self.symbols))]
+        self.lessons = written.lessons
+        self.statistics.update(written.statistics)
+        while len(self.statistics) > self.most_symbols:
+            del self.statistics[next(iter(self.statistics))]
         self.views.clear()
+
+    def statistics_of(self, symbol: str) -> SymbolStatistics | None:
+        """How an instrument behaves; its stored text is read when it is first asked for."""
+        if symbol not in self.statistics and symbol in self.texts:
+            self.statistics[symbol] = from_text(symbol, *self.texts.pop(symbol))
+        return self.statistics.get(symbol)
 
 
 class Memory:
@@ -75,6 +97,8 @@ class Memory:
         self._sessions = earlier_sessions + 1
         self._note = note
         self._reading_trouble = ""
+        self._lessons: Lessons | None = None
+        self._traces = TraceBook()
 
     @property
     def state(self) -> str:
@@ -107,6 +131,9 @@ class Memory:
                 if event.fault:
                     fault = clean_text(event.fault, 40)
                     self._writer.backlog.add_fault(event.source, fault, event.at.timestamp())
+            case Compared() | Verified() | Stamped():
+                self._writer.backlog.add_lessons(learn(event, self.lessons()))
+                self._lessons = None
             case Graded():
                 unanswered = 1 if event.grade is None else 0
                 self._writer.backlog.add_count(AnswerCount(1 - unanswered, 1 if event.cached else 0, unanswered))
@@ -134,6 +161,28 @@ class Memory:
         places = (self._stored.symbols, self._writer.under_way.symbols, self._writer.backlog.symbols)
         parts = [place[symbol] for place in places if symbol in place]
         return reduce(combine_symbols, parts) if parts else None
+
+    def symbol_statistics(self, symbol: str) -> SymbolStatistics | None:
+        """How an instrument behaves; None when nothing is known."""
+        stored = self._stored.statistics_of(symbol)
+        waiting = (self._writer.under_way.statistics.get(symbol), self._writer.backlog.statistics.get(symbol))
+        parts = [part for part in (stored, *waiting) if part is not None]
+        return reduce(combine_statistics, parts) if parts else None
+
+    def traces(self, symbol: str) -> Mapping[str, Trace]:
+        """What every source said last about an instrument, as far as it was asked since the start."""
+        return self._traces.of(symbol)
+
+    def last_confirmed(self, symbol: str) -> tuple[float, datetime] | None:
+        """The last price that two independent sources stated since the start, and when it was judged."""
+        return self._traces.last_confirmed(symbol)
+
+    def lessons(self) -> Lessons:
+        """What authorities have taught about the sources, and what became of stated probabilities."""
+        if self._lessons is None:
+            parts = (self._stored.lessons, self._writer.under_way.lessons, self._writer.backlog.lessons)
+            self._lessons = reduce(combine_lessons, parts)
+        return self._lessons
 
     def totals(self) -> Totals:
         """How much is remembered now."""
@@ -165,6 +214,10 @@ class Memory:
         )
 
     def _learn_quote(self, answer: QuoteAnswer) -> None:
+        statistics = learn_statistics(answer, self.symbol_knowledge(answer.symbol))
+        if statistics is not None:
+            self._writer.backlog.add_statistics(statistics)
+        self._traces.note(answer)
         learned = learn_symbol(answer)
         if learned is not None:
             self._writer.backlog.add_symbol(learned)
@@ -208,6 +261,8 @@ async def open_memory(path: Path | None, clock: Clock, options: MemoryOptions | 
             await read_cells(connection, whole_sources_only=True),
             await read_symbols(connection, options.symbols),
             options.symbols,
+            await read_statistics(connection, options.symbols),
+            lessons=await read_lessons(connection),
         )
         sessions = await count_sessions(connection)
         writer = Writer(connection, clock, options, stored.take_over)

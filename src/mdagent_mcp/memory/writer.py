@@ -21,6 +21,8 @@ from mdagent_mcp.memory.archive import ArchiveLimits, EvidenceRow, encoded, prun
 from mdagent_mcp.memory.backlog import Backlog, BacklogLimits
 from mdagent_mcp.memory.database import reason
 from mdagent_mcp.memory.learning import Cell, CellKey
+from mdagent_mcp.memory.lesson_rows import join_lessons
+from mdagent_mcp.memory.lessons import Lessons
 from mdagent_mcp.memory.rows import (
     begin_session,
     join_cells,
@@ -30,6 +32,8 @@ from mdagent_mcp.memory.rows import (
     join_symbols,
     prune_knowledge,
 )
+from mdagent_mcp.memory.statistics_rows import join_statistics, prune_statistics
+from mdagent_mcp.memory.symbol_statistics import SymbolStatistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge
 from mdagent_mcp.memory.transactions import transaction
 
@@ -67,6 +71,8 @@ class Written:
 
     cells: dict[CellKey, Cell]
     symbols: dict[str, SymbolKnowledge]
+    statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
+    lessons: Lessons = field(default_factory=Lessons)
 
 
 class Writer:
@@ -165,6 +171,8 @@ class Writer:
         await join_session(connection, session, now, batch.count)
         cells = await join_cells(connection, batch.cells)
         symbols = await join_symbols(connection, batch.symbols)
+        statistics = await join_statistics(connection, batch.statistics)
+        lessons = await join_lessons(connection, batch.lessons)
         await join_faults(connection, batch.faults)
         await join_memberships(connection, batch.memberships)
         if evidence:
@@ -173,7 +181,8 @@ class Writer:
             await prune_evidence(connection, options.archive, now)
         if self._batches % 100 == 0:
             await prune_knowledge(connection, options.parts, options.symbols)
-        return Written(cells, symbols), session
+            await prune_statistics(connection, options.symbols)
+        return Written(cells, symbols, statistics, lessons), session
 
     async def _pause(self, until: asyncio.Event, seconds: float) -> None:
         with suppress(TimeoutError), self._clock.limit(seconds):

@@ -1,0 +1,128 @@
+"""The facts of one judgement, as checks, grading and explanation see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Final
+
+from mdagent_mcp.consensus.alignment import Observation
+from mdagent_mcp.consensus.context import GradingThresholds, QuoteContext
+from mdagent_mcp.consensus.fusion import Fusion, Relation
+from mdagent_mcp.consensus.market import Market
+from mdagent_mcp.consensus.quote_fields import PreviousClose
+from mdagent_mcp.consensus.tolerance import Tolerance
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
+from mdagent_mcp.domain.prices import Session
+
+_SYMBOL_FIXES_CURRENCY: Final = frozenset({AssetClass.US_EQUITY, AssetClass.CRYPTO, AssetClass.FOREX})
+_RECENT_S: Final = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuoteFacts:
+    """Everything a check may look at.
+
+    Attributes:
+        instrument: what was asked.
+        market: what the calendar says.
+        context: what else is known.
+        wanted: the session that should be answered.
+        observations: every quote, aligned.
+        fusion: the result of the vote.
+        previous: what the sources say about the previous close.
+        tolerance: of the symbol.
+        currency: the currency of the answer.
+        halted_since: the last trade that independent sources agree on, when nothing was traded since for so long that
+            trading seems halted; None otherwise.
+    """
+
+    instrument: Instrument
+    market: Market
+    context: QuoteContext
+    wanted: Session
+    observations: tuple[Observation, ...]
+    fusion: Fusion
+    previous: PreviousClose
+    tolerance: Tolerance
+    currency: str | None
+    halted_since: datetime | None = None
+
+    @cached_property
+    def served(self) -> Observation:
+        """The observation whose value is the answer."""
+        return self.fusion.served
+
+    @cached_property
+    def lines(self) -> GradingThresholds:
+        """The rubric's lines."""
+        return self.context.thresholds
+
+    @cached_property
+    def confirmed(self) -> bool:
+        """Whether two independent groups say the same."""
+        return self.groups > 1
+
+    @cached_property
+    def groups(self) -> int:
+        """How many independent groups say the same."""
+        return len({o.group for o in self.confirming})
+
+    @cached_property
+    def confirming(self) -> tuple[Observation, ...]:
+        """The served quote and those of the vote's confirmations that the rubric's line of the same price includes."""
+        closeness = self.lines.same_price + self.tolerance.spread
+        return tuple(m for m in self.fusion.confirming if self._distance(m) <= closeness)
+
+    @cached_property
+    def opponents(self) -> tuple[Observation, ...]:
+        """The voters that contradict the served price without an explanation."""
+        line = self.lines.conflicting_price + self.tolerance.spread / 2
+        differing = [
+            o
+            for o, relation in self.fusion.outsiders
+            if relation is Relation.DIFFER
+            and o.group != self.served.group
+            and o.vote_age_s <= self.lines.corroboration_age_s
+            and self._distance(o) > line
+        ]
+        return (*self.fusion.opponents, *differing)
+
+    @cached_property
+    def contested(self) -> bool:
+        """Whether as many independent groups contradict the served price, unexplained, as support it."""
+        return self.fusion.contested or 0 < self.groups <= len({o.group for o in self.opponents})
+
+    def _distance(self, other: Observation) -> float:
+        return abs(other.log_price - self.served.log_price)
+
+    @property
+    def unit_is_settled(self) -> bool:
+        """Whether it is known in which unit the price is: two groups say the same, or memory knows the last close."""
+        learned = self.context.learned
+        return self.confirmed or (learned is not None and learned.previous_official_close is not None)
+
+    @property
+    def reference_close(self) -> float | None:
+        """The remembered previous close, else the one the sources state."""
+        learned = self.context.learned
+        if learned is not None and learned.previous_official_close is not None:
+            return learned.previous_official_close
+        return self.previous.value
+
+    @property
+    def recent(self) -> tuple[float, float] | None:
+        """The last confirmed price and the seconds from it to the served event, when it is at most 5 min old."""
+        learned, served = self.context.learned, self.served
+        if learned is None or learned.last_price is None or learned.last_price_time is None:
+            return None
+        if served.event_time is None:
+            return None
+        elapsed = abs((served.event_time - learned.last_price_time).total_seconds())
+        return (learned.last_price, elapsed) if elapsed <= _RECENT_S else None
+
+
+def symbol_fixes_currency(instrument: Instrument) -> bool:
+    """Whether the symbol itself says the currency, so that another one means another instrument."""
+    return instrument.asset_class in _SYMBOL_FIXES_CURRENCY
