@@ -26,7 +26,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "dividend_size": "Dividends in pence beside prices in pounds, the most frequent labelled error in London.",
         "dividend_phantom": "The same dividend listed twice within 17 days, of which the price fell by one.",
         "dividend_date": "Ex-dates wrong by days or weeks: the adjusted price rises on one day and falls on another.",
-        "frozen_bar": "Bars fetched before the close and never again: ten rows in 10,000 of a large vendor, newest first.",
+        "frozen_bar": "Bars fetched before the close and never again: ten rows in 10,000 of a large vendor.",
         "capital_gains": "Funds' December gains are counted as dividend and as gain at once.",
         "adjustment_gap": "A dividend missing from the adjusted closes is the commonest fault of 37 labelled files.",
         "partial_bar": "A bar fetched before the close and kept is wrong for ever; marked, it costs nothing.",
