@@ -288,3 +288,10 @@ def test_an_undated_price_has_a_say_once_its_sources_lag_was_learned() -> None:
     pair = [quote("a"), quote("cache", 189.84, None)]
     confirmed = judge(pair, track=TrackKnowledge(records={"cache": {"price": lagging}}))
     assert dimension(confirmed, Dimension.CORROBORATION) == 79.0
+
+
+def test_an_older_price_does_not_decide_between_two_younger_ones() -> None:
+    """It lies near the youngest, but agrees with the other one as well: nobody is confirmed."""
+    quotes = [quote("liar", 185.03, 0.2, **_BARE), quote("a", 185.16, 0.7, **_BARE), quote("b", 185.06, 17.1, **_BARE)]
+    assert dimension(judge(quotes), Dimension.CORROBORATION) == 79.0
+    assert dimension(judge([quotes[1], quote("b", 185.17, 17.1, **_BARE)]), Dimension.CORROBORATION) == 95.0
