@@ -276,3 +276,22 @@ def test_a_field_that_a_source_mostly_gets_wrong_comes_from_an_agreeing_one() ->
     assert (wise.sources_used, wise.volume, wise.open) == (("a", "b"), 41e6, 188.9)
     alone = judge(quotes[:1], track=TrackKnowledge(records={"a": odd}))
     assert alone.volume == 1.0e6
+
+
+def test_an_undated_price_has_a_say_once_its_sources_lag_was_learned() -> None:
+    """A hundredfold price with a time loses to one without, whose source is known to lag by half a minute."""
+    lagging = TrackRecord(trials=100, hits=80, faults=1, sound=99, lags=99 * 25.0)
+    quotes = [quote("a", 210.0, 1.0, **_BARE), quote("cache", 189.84, None)]
+    quotes.append(quote("cboe", 189.5, 905.0, declared_delay_s=900.0))
+    strange, known = judge(quotes), judge(quotes, track=TrackKnowledge(records={"cache": {"price": lagging}}))
+    assert (strange.price, known.price, known.grade) == (210.0, 189.84, Grade.D)
+    pair = [quote("a"), quote("cache", 189.84, None)]
+    confirmed = judge(pair, track=TrackKnowledge(records={"cache": {"price": lagging}}))
+    assert dimension(confirmed, Dimension.CORROBORATION) == 79.0
+
+
+def test_an_older_price_does_not_decide_between_two_younger_ones() -> None:
+    """It lies near the youngest, but agrees with the other one as well: nobody is confirmed."""
+    quotes = [quote("liar", 185.03, 0.2, **_BARE), quote("a", 185.16, 0.7, **_BARE), quote("b", 185.06, 17.1, **_BARE)]
+    assert dimension(judge(quotes), Dimension.CORROBORATION) == 79.0
+    assert dimension(judge([quotes[1], quote("b", 185.17, 17.1, **_BARE)]), Dimension.CORROBORATION) == 95.0

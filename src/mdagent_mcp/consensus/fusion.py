@@ -308,6 +308,8 @@ def _is_close(member: Observation, served: Observation, tolerance: Tolerance) ->
 def _agrees_as_well(member: Observation, other: Observation, served: Observation, tolerance: Tolerance) -> bool:
     if other.group == member.group or relate(member, other, tolerance) is not Relation.AGREE:
         return False
+    if member.vote_age_s > other.vote_age_s + _CLOSE_S:
+        return True  # an older price does not decide between two younger ones
     apart = abs(member.log_price - served.log_price)
     return apart > _MUCH_CLOSER * abs(member.log_price - other.log_price)
 
