@@ -175,7 +175,7 @@ def test_the_declaration_keeps_the_key_out_of_the_url() -> None:
         signup_url="https://twelvedata.com/register",
     )
     assert TWELVE_DATA.default_plan == Plan(
-        quotas=(Quota(8, 60.0, "minute"), Quota(800, 86400.0, "day")), cost_per_call=0.13
+        quotas=(Quota(8, 60.0, "minute"), Quota(800, 86400.0, "day", resets="day")), cost_per_call=0.13
     )
     minutes = {name: plan.quotas[0].limit for name, plan in TWELVE_DATA.plans.items()}
     assert minutes == {"basic": 8, "grow": 377, "pro": 1597, "ultra": 10946}
