@@ -10,7 +10,7 @@ import io
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich import box
 from rich.console import Console
@@ -54,8 +54,10 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
         right: those whose cells are numbers.
     """
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for place, column in enumerate(columns):
+        # The first column names the row: it is never cut in two, however narrow the terminal.
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        drawn.add_column(column, justify=justify, overflow="fold", no_wrap=place == 0)
     return drawn
 
 
@@ -130,8 +132,8 @@ def render_evidence(console: Console, voices: list[Shown]) -> None:
 
 def render_sources(console: Console, shown: Shown) -> None:
     """source_status: a table, what is the matter with those that are not live, and the whole."""
-    right = ("Reliability", "p50/p95 ms", "Used", "Weight")
-    drawn = table("Source", "State", "Reliability", "p50/p95 ms", "Used", "Weight", "Circuit", right=right)
+    right = ("Right", "p50/p95 ms", "Used", "Weight")
+    drawn = table("Source", "State", "Right", "p50/p95 ms", "Used", "Weight", "Circuit", right=right)
     for source in shown["sources"]:
         drawn.add_row(
             Text(source["source"], style="bold"),
