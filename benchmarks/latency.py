@@ -87,7 +87,7 @@ def settings_of(base: str, folder: Path) -> Path:
 
 def server_of(settings: Path, folder: Path, offset_s: float) -> StdioServerParameters:
     """The real server over the sandbox."""
-    words = ["--config", str(settings), "--data-dir", str(folder / "data"), "serve", "--clock-offset-s", str(offset_s)]
+    words = ["--config", str(settings), "--data-dir", str(folder / "data"), "serve", f"--clock-offset-s={offset_s:.6f}"]
     path = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     return StdioServerParameters(command=sys.executable, args=["-m", "mdagent_mcp", *words], env=path, cwd=folder)
 
