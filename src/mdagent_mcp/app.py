@@ -140,7 +140,7 @@ def vendor_client(vendor: Vendor, settings: Settings, clock: Clock, web: OpenTra
     """
     chosen = settings.source(vendor.id)
     key = chosen.api_key.get_secret_value() if chosen.api_key is not None else None
-    return VendorClient(vendor, host_sets(vendor, chosen.urls), key, clock, web)
+    return VendorClient(vendor, host_sets(vendor, chosen.urls), key, clock, web, regional=len(chosen.urls) > 1)
 
 
 def asked_vendor(vendor: Vendor, chosen: SourceSettings) -> Vendor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -208,7 +209,10 @@ def test_four_processes_never_spend_more_than_the_quota_in_any_window_and_nearly
 @pytest.fixture
 def server() -> Iterator[ValkeyServer]:
     """A real Valkey server on a free port."""
-    running = ValkeyServer()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = ValkeyServer(port=port)
     running.start()
     yield running
     if running.is_running():

@@ -15,9 +15,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
+import anyio
+
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.vendor import API, Key, Reply, Request, Vendor
+from mdagent_mcp.resilience.regions import Region, answered, best, failed, order
 from mdagent_mcp.transport import browser
 from mdagent_mcp.transport.redaction import Redactor
 from mdagent_mcp.transport.validation import Address, ValidatorCache
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 BODY_LIMIT: Final = 16 * 1024 * 1024
 """Bytes a reply may have; the largest real one (22 years of daily bars) is half a megabyte."""
 REDIRECT_LIMIT: Final = 3
+SILENT_AFTER_S: Final = 1.0
+"""Seconds after which a host that a call was cut off from counts as silent."""
 CONNECTIONS: Final = 8
 """Connections per vendor: small pools were the fastest in every measured client."""
 
@@ -59,11 +64,12 @@ class VendorClient:
 
     Attributes:
         vendor: the declaration.
-        hosts: where it can be reached, best first; the one that last worked stays in use.
+        hosts: where it can be reached, the preferred one first; the fastest that is well is used.
         key: the key, placed into each request as the vendor declares.
         clock: dates the replies.
         open_transport: makes the transport; None for aiohttp, or for a browser's imitation where the vendor needs one
             and it is installed.
+        regional: whether the hosts are regions of which the fastest is to be used, and not a host and its stand-in.
     """
 
     vendor: Vendor
@@ -71,11 +77,13 @@ class VendorClient:
     key: str | None = field(repr=False)
     clock: Clock
     open_transport: OpenTransport | None = None
+    regional: bool = False
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
     _current: int = 0
     _kept: ValidatorCache = field(default_factory=ValidatorCache, repr=False)
 
     def __post_init__(self) -> None:
+        self._regions = [Region() for _ in self.hosts]
         self._redact = Redactor.of([self.key] if self.key is not None else [])
 
     @property
@@ -91,21 +99,43 @@ class VendorClient:
         return _url(self.hosts[self._current], request) + (f"?{query}" if query else "")
 
     async def send(self, request: Request) -> Reply:
-        """Send a request to the host in use, to the next one when it cannot be reached.
+        """Send a request to the fastest host that is well, to the next one when it cannot be reached.
 
         Raises:
             SourceError: NETWORK when no host can be reached, TIMEOUT, MALFORMED_REPLY when the reply is too large.
         """
         last: SourceError | None = None
-        for _ in self.hosts:
+        now = self.clock.monotonic()
+        tried = order(self._regions, self._current, now, measure=self.regional) if self.hosts else ()
+        for place in tried:
             try:
-                return await self._send_to(self.hosts[self._current], request)
+                return await self._measured(place, request)
             except SourceError as error:
                 if error.kind is not FailureKind.NETWORK:
                     raise
                 last = error
-                self._current = (self._current + 1) % len(self.hosts)
         raise last if last is not None else SourceError(FailureKind.NETWORK, "no host is configured")
+
+    async def _measured(self, place: int, request: Request) -> Reply:
+        """Send to one host and learn how that went; a call that was cut short late had not been answered."""
+        started = self.clock.monotonic()
+        try:
+            reply = await self._send_to(self.hosts[place], request)
+        except SourceError as error:
+            self._learn(place, started, reached=error.kind not in _UNREACHED)
+            raise
+        except anyio.get_cancelled_exc_class():
+            if self.clock.monotonic() - started >= SILENT_AFTER_S:
+                self._learn(place, started, reached=False)
+            raise
+        self._learn(place, started, reached=True)
+        return reply
+
+    def _learn(self, place: int, started: float, *, reached: bool) -> None:
+        now, region = self.clock.monotonic(), self._regions[place]
+        latency = now - started if self.regional else None
+        self._regions[place] = answered(region, now, latency) if reached else failed(region, now)
+        self._current = best(self._regions, self._current, now)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -200,6 +230,7 @@ class VendorClient:
         return _aiohttp_transport()
 
 
+_UNREACHED: Final = frozenset({FailureKind.NETWORK, FailureKind.TIMEOUT})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
