@@ -328,3 +328,33 @@ async def test_a_reply_without_end_is_cut_off(size: int) -> None:
     failure = (await bench.ask("AAPL"))["AAPL"]
     assert isinstance(failure, Failure)
     assert failure.kind is FailureKind.MALFORMED_REPLY
+
+
+async def test_the_time_limit_follows_how_long_an_endpoint_takes() -> None:
+    """One that always answers within 0.3 s is given up after four times that, and never sooner than after a second."""
+    bench = Bench(prices(AAPL=1.0))
+
+    async def slowly(_request: httpx.Request) -> httpx.Response:
+        await bench.clock.sleep(0.3)
+        return httpx.Response(200, content=b'{"AAPL": 1.0}')
+
+    bench.web.handler = slowly
+    for _ in range(21):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bench.ask, "AAPL")
+            await bench.clock.advance(0.4)
+    bench.web.handler = never
+    results: list[object] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            results.append(await bench.ask("AAPL"))
+
+        tasks.start_soon(ask)
+        await bench.clock.advance(1.15)
+        assert results == []
+        await bench.clock.advance(0.1)
+    assert results == [{"AAPL": Failure("invented", FailureKind.TIMEOUT, "no answer within 1.2 s")}]
+    event = bench.events[-1]
+    assert isinstance(event, Fetched)
+    assert event.kind is FailureKind.TIMEOUT

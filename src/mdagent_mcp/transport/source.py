@@ -99,11 +99,12 @@ class Source:
         account = account_of(vendor.id, client.key)
         self.limiter = Limiting(vendor.id, clock, Budget(account, options.quotas, clock, budgets or PrivateStore()))
         self.breaker = Breaking(vendor.id, clock, rng, peers)
+        self._time = TimeLimiting(vendor.id, clock, options.timeout_s)
         self.strategies: tuple[Strategy, ...] = (
             Retrying(clock, rng, BackoffOptions(), BudgetOptions()),
             self.breaker,
             self.limiter,
-            TimeLimiting(vendor.id, clock, options.timeout_s),
+            self._time,
         )
         self._entitlements = Entitlements(options.excluded)
         self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, self._send_for_token)
@@ -298,7 +299,7 @@ class Source:
     def _tell(self, call: Call, started: float, outcome: Outcome[Any] | None) -> None:
         """Emit what became of an exchange; one that was cut short is a timeout or a cancellation, told by who cut."""
         if outcome is None:
-            at_limit = self._clock.monotonic() - started >= self.options.timeout_s * 0.99
+            at_limit = self._clock.monotonic() - started >= self._time.limit_s(call.endpoint) * 0.99
             kind: FailureKind | None = FailureKind.TIMEOUT if at_limit else FailureKind.CANCELLED
             detail = "no answer in time" if at_limit else "cut short"
         elif isinstance(outcome, Failure):

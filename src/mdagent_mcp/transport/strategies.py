@@ -11,13 +11,22 @@ from typing import Final
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import Failure, FailureKind, Outcome
+from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.resilience.backoff import BackoffOptions, BudgetOptions, earn, full_jitter, new_budget, spend
+from mdagent_mcp.resilience.latency import EMPTY, LatencyHistogram, decay, quantile, record
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Proceed
 
 RETRIED: Final = frozenset({FailureKind.NETWORK, FailureKind.SOURCE_ERROR})
 """Kinds that a second call to the same source may heal within one request. A timeout has used up its time already,
 and after a refusal to serve us asking again only makes it worse."""
 ATTEMPTS: Final = 2
+KNOWN_FROM: Final = 15.0
+"""Answered calls after which it is known how long an endpoint takes."""
+LIMIT_FACTOR: Final = 4.0
+"""Of the time that 99 of 100 calls take: what takes longer will hardly come."""
+SHORTEST_LIMIT_S: Final = 1.0
+LATENCY_KEPT: Final = 0.995
+"""What a latency counts for after each newer one."""
 
 
 class Retrying:
@@ -58,7 +67,15 @@ class Retrying:
 
 
 class TimeLimiting:
-    """Ends a call that takes too long; the limit is also never later than the end of the question."""
+    """Ends a call that takes too long: later than the settings allow, or than this endpoint ever takes.
+
+    The limit is also never later than the end of the question.
+
+    Args:
+        source: source id.
+        clock: time.
+        seconds: what the settings allow.
+    """
 
     name = "timeout"
 
@@ -66,12 +83,24 @@ class TimeLimiting:
         self._source = source
         self._clock = clock
         self.seconds = seconds
+        self._usual: dict[Endpoint, LatencyHistogram] = {}
 
     async def run(self, call: Call, proceed: Proceed[AnswerT]) -> Outcome[AnswerT]:
         """Proceed within the time limit."""
-        limit = min(self.seconds, max(0.0, call.ends_at - self._clock.monotonic()))
+        started = self._clock.monotonic()
+        limit = min(self.limit_s(call.endpoint), max(0.0, call.ends_at - started))
         try:
             with self._clock.limit(limit):
-                return await proceed()
+                outcome = await proceed()
         except TimeoutError:
             return Failure(self._source, FailureKind.TIMEOUT, f"no answer within {limit:.1f} s")
+        if not isinstance(outcome, Failure):
+            before = decay(self._usual.get(call.endpoint, EMPTY), LATENCY_KEPT)
+            self._usual[call.endpoint] = record(before, self._clock.monotonic() - started)
+        return outcome
+
+    def limit_s(self, endpoint: Endpoint) -> float:
+        """How long a call to an endpoint may take, seconds: a few times what 99 in 100 take, once that is known."""
+        usual = self._usual.get(endpoint, EMPTY)
+        rare = quantile(usual, 0.99) if usual.total >= KNOWN_FROM else None
+        return self.seconds if rare is None else min(max(LIMIT_FACTOR * rare, SHORTEST_LIMIT_S), self.seconds)
