@@ -13,12 +13,15 @@ from typing import Any, ClassVar
 import pytest
 
 from mdagent_mcp.cli import main
-from mdagent_mcp.sandbox.faults import VENDORS as IMITATED
+from mdagent_mcp.sandbox.faults import VENDORS as SPOKEN
 from mdagent_mcp.vendors.registry import VENDORS
 
 KEY = "M4rked/Key+77abcd"
 NOT_IN_A_FREE_PLAN = {("finnhub", "history"), ("alpha_vantage", "history")}
 DAILY = {v.id for v in VENDORS if v.history is not None}
+RETIRED = {v.id for v in VENDORS if v.retirement is not None}
+IMITATED = tuple(source for source in SPOKEN if source not in RETIRED)
+"""Those that `--sandbox` answers for; a retired one stays retired, whatever the sandbox could say in its place."""
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int | None, str, str]:
@@ -62,6 +65,21 @@ def test_what_is_recorded_from_the_sandbox_is_read_back(
     assert (found["source"], found["symbol"]) == (source, "AAPL")
     assert found["received_at"][:19] == described["received_at"][:19]
     assert (found["price"] > 0) if kind == "quote" else (len(found["bars"]) > 10)
+
+
+@pytest.mark.parametrize("kind", ["quote", "history"])
+def test_a_retired_source_is_recorded_from_a_server_that_is_named(
+    kind: str, empty_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever still runs one may report what it says."""
+    monkeypatch.setenv("IEX_TOKEN", KEY)
+    option = ["--history"] if kind == "history" else []
+    with echoing() as url:
+        monkeypatch.setenv("MDAGENT_SOURCES__IEX_CLOUD__BASE_URL", url)
+        code, _, _ = run(capsys, "record", "iex_cloud", "AAPL", "--out", "here", *option)
+    described = written(empty_home / "here")
+    assert (code, described["source"], described["status"]) == (0, "iex_cloud", 200)
+    assert KEY not in json.dumps(described)
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -125,6 +143,7 @@ def test_a_live_reply_that_repeats_the_key_is_written_without_it(
     ("words", "code", "complaint"),
     [
         (["iex_cloud", "AAPL"], 2, "iex_cloud: IEX Cloud shut down on 2024-08-31; instead: tiingo"),
+        (["iex_cloud", "AAPL", "--sandbox"], 2, "iex_cloud: IEX Cloud shut down on 2024-08-31; instead: tiingo"),
         (["finnhub", "AAPL"], 2, "finnhub: it needs a key: set FINNHUB_API_KEY (https://finnhub.io/register)"),
         (["cboe", "EURUSD"], 1, "Cboe shows US listings and some of its indices, not EURUSD"),
         (["cbo", "AAPL"], 2, "SOURCE: 'cbo' is not a source; did you mean 'cboe'?"),
@@ -145,7 +164,7 @@ def test_what_cannot_be_recorded_is_said_in_a_line_and_writes_nothing(
     monkeypatch.setenv("MDAGENT_SOURCES__YAHOO__ENABLED", "false")
     monkeypatch.setenv("MDAGENT_SOURCES__NASDAQ__BASE_URL", "http://127.0.0.1:9")
     got, out, err = run(capsys, "record", *words)
-    assert (got, out, err.startswith(f"mdagent-mcp: {complaint}")) == (code, "", True)
+    assert (got, out, err.splitlines()[-1].startswith(f"mdagent-mcp: {complaint}")) == (code, "", True)
     assert list(empty_home.iterdir()) == []
 
 

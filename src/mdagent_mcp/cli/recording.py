@@ -17,7 +17,7 @@ from typing import Final
 
 import anyio
 
-from mdagent_mcp.app import vendor_client
+from mdagent_mcp.app import asked_vendor, vendor_client
 from mdagent_mcp.cli.opening import Opening, opening_of
 from mdagent_mcp.cli.outcome import CommandError, ExitCode
 from mdagent_mcp.cli.recorded_exchange import vendor_named
@@ -81,11 +81,13 @@ async def _over_sandbox(opening: Opening, wish: _Wish) -> RecordedExchange:
 
 async def _fetch(opening: Opening, settings: Settings, wish: _Wish) -> RecordedExchange:
     _require_usable(wish.vendor, settings, simulated=opening.simulated)
-    asking = (history_asking if wish.history else quote_asking)(wish.vendor, wish.instrument, opening.clock)
+    # Which calls a key may make depends on its plan; a free key at Polygon is refused what a paid one is asked for.
+    vendor = asked_vendor(wish.vendor, settings.source(wish.vendor.id))
+    asking = (history_asking if wish.history else quote_asking)(vendor, wish.instrument, opening.clock)
     if not isinstance(asking, Asking):
         raise CommandError(asking, ExitCode.NO_ANSWER)
-    client = vendor_client(wish.vendor, settings, opening.clock)
-    limit = settings.source(wish.vendor.id).timeout_s or wish.vendor.timeout_s
+    client = vendor_client(vendor, settings, opening.clock)
+    limit = settings.source(vendor.id).timeout_s or vendor.timeout_s
     try:
         with opening.clock.limit(limit):
             return await record_exchange(client, asking)
