@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdagent_mcp.routing.planning import Candidate, asking_order, request_shares, utility
+from mdagent_mcp.routing.planning import Candidate, asking_order, request_shares, utility, worth_asking
 
 FINNHUB = Candidate("finnhub", "finnhub", 0.9, cost_per_call=0.02)
 NASDAQ = Candidate("nasdaq", "nasdaq_last_sale", 0.85)
@@ -22,7 +22,7 @@ candidates = st.lists(
         st.sampled_from(["x", "y", "z"]),
         st.floats(0, 1),
         st.floats(0, 1),
-        st.sampled_from([0.0, 900.0]),
+        st.sampled_from([0.0, 900.0, 86_400.0]),
         st.floats(0, 5),
     ),
     unique_by=lambda c: c.source,
@@ -69,3 +69,23 @@ def test_shares_are_shares(found: list[Candidate]) -> None:
     shares = request_shares(found, live=True)
     assert all(share >= 0 for share in shares.values())
     assert not any(shares.values()) or abs(sum(shares.values()) - 1) < 0.001
+
+
+CLOSES = Candidate("closes", "closes", 0.9, cost_per_call=0.2, declared_delay_s=86_400.0)
+
+
+def test_closes_are_not_asked_for_while_the_market_trades_and_somebody_else_is_left() -> None:
+    """A price of fifteen minutes ago still is one of today."""
+    assert worth_asking((CLOSES, CBOE), live=True) == (CBOE,)
+    assert worth_asking((CLOSES, CBOE), live=False) == (CLOSES, CBOE)
+    assert worth_asking((CLOSES,), live=True) == (CLOSES,)
+    assert worth_asking((CLOSES,), live=True, answered=True) == ()
+    assert request_shares((CLOSES, CBOE), live=True) == {"closes": 0.0, "cboe": 1.0}
+
+
+@given(candidates, st.booleans(), st.booleans())
+def test_whoever_is_left_out_tells_closes_only(found: list[Candidate], live: bool, answered: bool) -> None:
+    """And somebody is left whenever there was somebody and nothing was said."""
+    kept = worth_asking(found, live=live, answered=answered)
+    assert all(c.declared_delay_s >= 86_400.0 for c in found if c not in kept)
+    assert kept or not found or answered

@@ -123,14 +123,21 @@ async def never(_request: httpx.Request) -> httpx.Response:
 class Bench:
     """An invented source on a hand-turned clock."""
 
-    def __init__(self, handler: Handler, *, quotas: tuple[Quota, ...] = (), vendor: Vendor = INVENTED) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        quotas: tuple[Quota, ...] = (),
+        vendor: Vendor = INVENTED,
+        declared_delay_s: float = 0.0,
+    ) -> None:
         self.clock = ManualClock(NOON)
         self.web = Web(handler)
         self.events: list[Event] = []
         client = VendorClient(vendor, host_sets(vendor), SECRET, self.clock, lambda _: self.web)
         self.source = Source(
             vendor,
-            SourceOptions(timeout_s=4.0, quotas=quotas),
+            SourceOptions(timeout_s=4.0, quotas=quotas, declared_delay_s=declared_delay_s),
             client,
             clock=self.clock,
             emit=self.events.append,

@@ -15,11 +15,16 @@ from mdagent_mcp.domain.failures import Answered, Failure, FailureKind
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.refusals import REST_AFTER_QUOTA_S, rest_s
 from mdagent_mcp.domain.status import SourceState
-from mdagent_mcp.domain.vendor import Endpoint, ErrorRule
+from mdagent_mcp.domain.vendor import Endpoint, ErrorRule, Plan, Quota
 from mdagent_mcp.vendors.twelve_data import TWELVE_DATA
 from transport.invented_vendor import INVENTED, NOON, Bench, prices, quote
 
 SINGLE = replace(INVENTED, quotes=None)
+
+
+def daily(zone: str) -> dict[str, Plan]:
+    """One plan whose quota begins anew at midnight there."""
+    return {"free": Plan(quotas=(Quota(60, 60.0, "minute"), Quota(800, 86_400.0, "day", resets="day", zone=zone)))}
 
 
 def refused(text: bytes = b"not in your plan", status: int = 403) -> httpx.Response:
@@ -85,7 +90,7 @@ async def test_a_spent_quota_closes_the_source_for_an_hour_when_nobody_says_when
 async def test_a_daily_quota_closes_the_source_until_the_vendors_own_midnight() -> None:
     """Noon in New York: seven hours to 00:00 UTC, and two minutes for clocks that differ."""
     rule = ErrorRule(FailureKind.QUOTA_EXHAUSTED, contains=b"for the day", retry_after_s=3600.0)
-    vendor = replace(SINGLE, errors=(rule,), quota_day=UTC)
+    vendor = replace(SINGLE, errors=(rule,), plans=daily("UTC"))
     bench = Bench(lambda _: httpx.Response(429, content=b"no credits for the day"), vendor=vendor)
     failure = (await bench.ask("AAPL"))["AAPL"]
     assert isinstance(failure, Failure)
@@ -106,7 +111,7 @@ def test_twelve_data_is_left_alone_until_midnight_utc() -> None:
 )
 def test_the_wait_for_midnight_ends_after_it_and_within_a_day(now: datetime, zone: str) -> None:
     """In the vendor's zone, also where a day has 23 or 25 hours."""
-    wait = rest_s(replace(INVENTED, quota_day=ZoneInfo(zone)), FailureKind.QUOTA_EXHAUSTED, None, now)
+    wait = rest_s(replace(INVENTED, plans=daily(zone)), FailureKind.QUOTA_EXHAUSTED, None, now)
     assert wait is not None
     assert 0 < wait <= 86_400
     end = (now + timedelta(seconds=wait)).astimezone(ZoneInfo(zone))

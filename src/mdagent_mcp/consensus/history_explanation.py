@@ -14,11 +14,12 @@ from mdagent_mcp.consensus.history_comparison import Comparison
 from mdagent_mcp.consensus.history_series import Series
 from mdagent_mcp.consensus.wording import joined, plural
 from mdagent_mcp.domain.answers import Coverage, Explanation, MarketView
-from mdagent_mcp.domain.calendar import Calendar, MarketState
+from mdagent_mcp.domain.calendar import Calendar
 from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.domain.quality import Assessment, Grade, at_least
 from mdagent_mcp.domain.questions import HistoryQuestion
+from mdagent_mcp.domain.sessions import session_of
 
 SUMMARY_WORDS: Final = 60
 """Words a summary has at most."""
@@ -49,13 +50,6 @@ USE: Final[Mapping[Grade, Mapping[str, str]]] = MappingProxyType(
     }
 )
 """Advice by grade and use."""
-
-_SESSIONS: Final = {
-    MarketState.OPEN: Session.REGULAR,
-    MarketState.BREAK: Session.REGULAR,
-    MarketState.PRE: Session.PRE,
-    MarketState.POST: Session.POST,
-}
 
 
 def summarise(
@@ -134,5 +128,5 @@ def dissent_of(comparison: Comparison, reason: str = "") -> str:
 def _market(series: Series, calendar: Calendar, now: datetime) -> MarketView:
     """The market now; the last bar belongs to the running session only when it is partial."""
     state = calendar.state_at(now)
-    session = _SESSIONS.get(state, Session.CLOSED) if series.partial else Session.CLOSED
+    session = session_of(state) if series.partial else Session.CLOSED
     return MarketView(state.value, session, now, calendar.next_open(now) if calendar.known else None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.vendor import Reply, Vendor
@@ -73,9 +74,10 @@ def rest_s(vendor: Vendor, kind: FailureKind, stated_s: float | None, now: datet
         return max(stated_s or vendor.rest_after_throttle_s, vendor.shortest_rest_s)
     if kind is not FailureKind.QUOTA_EXHAUSTED:
         return stated_s
-    if vendor.quota_day is None:
+    zone = vendor.quota_zone
+    if zone is None:
         return stated_s or REST_AFTER_QUOTA_S
-    local = now.astimezone(vendor.quota_day)
+    local = now.astimezone(ZoneInfo(zone))
     reset = local.replace(hour=0, minute=0, second=0, microsecond=0) + _AFTER_MIDNIGHT
     return ((reset if reset > local else reset + timedelta(days=1)) - local).total_seconds()
 

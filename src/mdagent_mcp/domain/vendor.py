@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -111,11 +111,11 @@ class RecordedUrl:
     """The URL of a recorded exchange, for finding out what was asked.
 
     Attributes:
-        path: the path as sent.
-        query: first value of each parameter.
-        instrument: what the person names where the URL does not.
-        received_at: when the reply was received.
-        repeated: every value of each parameter, in order.
+        path: the path as sent, still percent-encoded, with whatever the server's own address puts before it.
+        query: first value of each parameter, decoded; a parameter that is given but empty has the empty text.
+        instrument: what the person names where the URL does not; None when nobody does.
+        received_at: when the reply was received, UTC: recorded replies often tell times only relative to it.
+        repeated: every value of each parameter, decoded, in order; empty where nobody looks for a second one.
     """
 
     path: str
@@ -219,13 +219,15 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a key may do.
+    """What a key may do under one of the vendor's plans; what the settings state themselves goes before it.
 
     Attributes:
-        quotas: all of them hold at once.
-        declared_delay_s: how late its prices are by contract; 0 for real time.
-        cost_per_call: in the routing's own unit: 0 is free, 1 is a scarce call.
-        excluded: endpoints that this plan does not include.
+        quotas: calls or credits, as `Request.cost` counts them; all of them hold at once.
+        declared_delay_s: how late its prices are by contract, seconds; 0 for real time, a day for closes only. A
+            source of closes is not asked for the price of a market that trades while anybody else is left, and a
+            quote without a time of its own is taken to be at least this late.
+        cost_per_call: in the routing's own unit: 0 is free, 1 is a scarce call (4 % of a day's quota is scarce).
+        excluded: endpoints that this plan does not include; never asked, and learned besides from refusals.
         offers: calls that take the place of the vendor's own, where this plan needs others.
     """
 
@@ -310,7 +312,6 @@ class Vendor:
         timeout_s: default time limit of one call.
         rest_after_throttle_s: how long it rests after refusing us, when it does not say.
         shortest_rest_s: how long it rests then at least, whatever it says.
-        quota_day: the zone at whose midnight its daily quota is whole again; None where that is not known.
         concurrency: calls it may have at once, over all questions.
         impersonates_browser: whether it turns away programs by how they speak TLS, so that a transport which speaks
             like a browser is used where one is installed (the extra named like the vendor).
@@ -338,7 +339,6 @@ class Vendor:
     timeout_s: float = 4.0
     rest_after_throttle_s: float = 60.0
     shortest_rest_s: float = 0.0
-    quota_day: tzinfo | None = None
     concurrency: int = 8
     impersonates_browser: bool = False
     weight: float = 0.8
@@ -365,6 +365,12 @@ class Vendor:
         """The vendor as it is asked under a plan or an entitlement that needs other calls."""
         quote, quotes = offers.get(Endpoint.QUOTE, self.quote), offers.get(Endpoint.QUOTES, self.quotes)
         return replace(self, quote=quote, quotes=quotes, history=offers.get(Endpoint.HISTORY, self.history))
+
+    @property
+    def quota_zone(self) -> str | None:
+        """The time zone at whose midnight a daily quota is whole again, as its plans say; None where none does."""
+        quotas = (quota for plan in self.plans.values() for quota in plan.quotas)
+        return next((quota.zone for quota in quotas if quota.resets == "day"), None)
 
     @property
     def default_plan(self) -> Plan:

@@ -18,6 +18,7 @@ import anyio
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import Failure, FailureKind, Outcome
 from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.isolation import call_isolated
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.inquiry import Inquiry
@@ -144,8 +145,12 @@ class Collection:
         if not inquiry.done.is_set():
             for source in inquiry.pending:
                 inquiry.failures[source] = Failure(source, FailureKind.TIMEOUT, "no answer before the deadline")
-            self._hooks.finished(inquiry)
+            self._finish(inquiry)
             inquiry.done.set()
+
+    def _finish(self, inquiry: Inquiry) -> None:
+        """Tell the owner; the askers are answered whatever becomes of what it keeps and learns."""
+        call_isolated(f"the keeping of an answer about {inquiry.key.symbol}", self._hooks.finished, inquiry)
 
     def _wants_more(self, inquiry: Inquiry) -> bool:
         """Whether to ask the next sources: those asked have all answered, or are slower than usual.
@@ -203,7 +208,7 @@ class Collection:
         elif inquiry.good_enough_at is None:
             inquiry.good_enough_at = self._clock.monotonic()
         if inquiry.done.is_set():
-            self._hooks.finished(inquiry)
+            self._finish(inquiry)
 
     def _patience_s(self, inquiry: Inquiry) -> float:
         """How long silent sources are waited for although something can be shown: a little over their usual time."""

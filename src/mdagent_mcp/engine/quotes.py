@@ -20,7 +20,7 @@ from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.events import Graded, Judged
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
-from mdagent_mcp.domain.isolation import run_isolated
+from mdagent_mcp.domain.isolation import result_isolated, run_isolated
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.domain.quality import Grade, at_least
 from mdagent_mcp.domain.questions import QuoteQuestion
@@ -33,7 +33,7 @@ from mdagent_mcp.engine.refusals import reasons, symbol_failure
 from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.resilience.backoff import earn, new_budget, spend
 from mdagent_mcp.resilience.hedging import HEDGE_BUDGET, HedgeOptions, hedge_delay_s
-from mdagent_mcp.routing.planning import asking_order, could_raise_confirmed
+from mdagent_mcp.routing.planning import Candidate, asking_order, could_raise_confirmed, worth_asking
 
 JUDGEMENT_SERVES_S: Final = 0.1
 """How long a judgement serves without being made again: its delay is told as it was then, which is that exact."""
@@ -43,6 +43,7 @@ _NOBODY_KNOWS: Final = frozenset({FailureKind.UNKNOWN_SYMBOL, FailureKind.UNSUPP
 HEDGING: Final = HedgeOptions()
 EXPLORATION: Final = 0.03
 """Share of answers after which a source that was not asked is asked as well, for nobody but the memory."""
+_UNUSABLE: Final = "what it said cannot be used"
 _GRACE_S = 0.25
 """Time beyond the deadline that a collection gets to hand over what it has."""
 
@@ -214,7 +215,9 @@ class QuoteEngine:
     def _result(self, inquiry: Inquiry) -> QuoteAnswer | SymbolFailure:
         if inquiry.answer is not None:
             return inquiry.answer
-        failure = symbol_failure(inquiry.key.symbol, inquiry.failures)
+        # Whoever answered although there is no answer said something that no judgement could use.
+        unusable = {q.source: Failure(q.source, FailureKind.MALFORMED_REPLY, _UNUSABLE) for q in inquiry.quotes}
+        failure = symbol_failure(inquiry.key.symbol, unusable | inquiry.failures)
         if failure.kind is FailureKind.UNKNOWN_SYMBOL:
             if all(kind in _NOBODY_KNOWS for kind in failure.sources.values()):
                 self._unknown.store(inquiry.key, failure, self._parts.clock.now())
@@ -235,7 +238,8 @@ class QuoteEngine:
         self._parts.memory.keep(known)
         return known
 
-    def _order(self, inquiry: Inquiry) -> tuple[str, ...]:
+    def _candidates(self, inquiry: Inquiry) -> list[Candidate]:
+        """Who could be asked next; why the others are not is noted among the failures."""
         parts = self._parts
         named = bool(inquiry.key.sources)
         candidates = []
@@ -250,12 +254,19 @@ class QuoteEngine:
                 inquiry.failures.setdefault(name, failure)
             elif source.is_askable:
                 candidates.append(parts.candidate(source, inquiry.instrument))
+        return candidates
+
+    def _order(self, inquiry: Inquiry) -> tuple[str, ...]:
+        parts, candidates = self._parts, self._candidates(inquiry)
         if not candidates and not inquiry.quotes and not inquiry.pending:
             return parts.last_resort(inquiry.instrument, inquiry.key.sources, inquiry.asked)
         groups = {parts.sources[name].group_of(inquiry.instrument) for name in inquiry.asked}
         live = is_live(inquiry.instrument, parts.clock.now())
         if inquiry.good_enough:
             return ()
+        if not inquiry.key.sources:
+            answered = inquiry.judgement is not None or bool(inquiry.pending)
+            candidates = list(worth_asking(candidates, live=live, answered=answered))
         if inquiry.confirmed and inquiry.key.min_grade is None:
             candidates = [c for c in candidates if could_raise_confirmed(c, live=live)]
         cheapest = inquiry.key.min_grade is not None and bool(inquiry.asked)
@@ -295,6 +306,17 @@ class QuoteEngine:
         inquiry.judgement = self._judge(inquiry.instrument, tuple(inquiry.quotes), inquiry.failures)
 
     def _judge(
+        self, instrument: Instrument, quotes: Sequence[Quote], failures: dict[str, Failure]
+    ) -> QuoteJudgement | None:
+        """What the quotes come to; None when nothing, and when the judging itself failed.
+
+        A fault about one instrument must cost neither its askers the time until the deadline nor others their answers.
+        """
+        what = f"the judgement of {instrument.symbol}"
+        found = result_isolated(what, self._judge_openly, instrument, quotes, failures)
+        return None if found is None else found[0]
+
+    def _judge_openly(
         self, instrument: Instrument, quotes: Sequence[Quote], failures: dict[str, Failure]
     ) -> QuoteJudgement | None:
         return judge_quote(instrument, quotes, reasons(failures), self._parts.quote_context(instrument))

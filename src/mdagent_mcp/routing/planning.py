@@ -19,6 +19,8 @@ COST_WEIGHT: Final = 0.5
 WAIT_WEIGHT: Final = 0.2
 """Utility lost per second that the source's own limiter would make us wait."""
 LATE_S: Final = 60.0
+END_OF_DAY_S: Final = 86_400.0
+"""Declared delay from which a source tells closes only: nothing about a market that trades."""
 CHEAP: Final = 0.02
 """Cost per call up to which a source is asked although the answer is confirmed already."""
 
@@ -68,6 +70,21 @@ def could_raise_confirmed(candidate: Candidate, *, live: bool) -> bool:
     return not late and candidate.cost_per_call <= CHEAP
 
 
+def worth_asking(candidates: Iterable[Candidate], *, live: bool, answered: bool = False) -> tuple[Candidate, ...]:
+    """Without those that tell closes only while the market trades, unless nobody else is left and nothing was said.
+
+    The close of the day before cannot vote on the present price, and such plans count their calls by the handful.
+
+    Args:
+        candidates: who could be asked.
+        live: whether the market trades.
+        answered: whether a price is in hand already, or a source that may tell one is being waited for.
+    """
+    found = tuple(candidates)
+    timely = tuple(c for c in found if c.declared_delay_s < END_OF_DAY_S)
+    return timely if live and (timely or answered) else found
+
+
 def asking_order(
     candidates: Iterable[Candidate], *, live: bool, asked_groups: Iterable[str] = (), cheapest_first: bool = False
 ) -> tuple[str, ...]:
@@ -98,6 +115,7 @@ def asking_order(
 
 def request_shares(candidates: Sequence[Candidate], *, live: bool) -> dict[str, float]:
     """The share of requests each source would get now, proportional to its utility; sums to 1 when any is usable."""
-    worth = {c.source: max(0.0, utility(c, live=live)) for c in candidates}
+    asked = {c.source for c in worth_asking(candidates, live=live)}
+    worth = {c.source: max(0.0, utility(c, live=live)) if c.source in asked else 0.0 for c in candidates}
     total = sum(worth.values())
     return {source: round(value / total, 4) if total > 0 else 0.0 for source, value in worth.items()}

@@ -32,6 +32,11 @@ class CallWindows:
         self._used[kind][key] += 1
         return self._used[kind][key]
 
+    def used(self, kind: str, window: int, key: str) -> int:
+        """The calls with `key` in this window so far; the arguments are those of `count`."""
+        self._enter(kind, window)
+        return self._used[kind][key]
+
     def distinct(self, kind: str, window: int, key: str, names: tuple[str, ...]) -> int:
         """How many different names were asked for with `key` in this window, these included."""
         self._enter(kind, window)

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
+from mdagent_mcp.sandbox.call_windows import windows_of
 from mdagent_mcp.sandbox.twelve_data_credits import CreditBook, Plan, plan_of
 from mdagent_mcp.sandbox.twelve_data_listing import MARKETS, is_pair, own_symbol, read_symbol, type_of
 from mdagent_mcp.sandbox.twelve_data_quote import currency_conversion, end_of_day, exchange_rate, price, quote
@@ -50,13 +51,8 @@ class _Account:
 
     @classmethod
     def of(cls, view: VendorView, request: Request) -> _Account:
-        """The account of a call, its counters turned to the present minute."""
-        state = request.app.state
-        if not hasattr(state, "twelve_data_credits"):
-            state.twelve_data_credits = CreditBook()
-        book: CreditBook = state.twelve_data_credits
-        book.turn_to(view.now)
-        return cls(_key(request), book)
+        """The account of a call, at the present minute."""
+        return cls(_key(request), CreditBook(windows_of(request), view.now))
 
     @property
     def plan(self) -> Plan:

@@ -6,10 +6,11 @@ minute and at midnight. The plan is told by how a key begins: `grow…`, `pro…
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
+
+from mdagent_mcp.sandbox.call_windows import CallWindows
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,45 +47,50 @@ def plan_of(key: str) -> Plan:
     return next((plan for plan in _PAID if key.startswith(plan.name)), BASIC)
 
 
-@dataclass
+_MINUTE: Final = "twelve_data minute"
+_DAY: Final = "twelve_data day"
+
+
+@dataclass(frozen=True, slots=True)
 class CreditBook:
-    """Credits used by every key in the present minute and day."""
+    """Credits used by every key in the present minute and day.
 
-    _minute: int = -1
-    _day: date | None = None
-    _used: Counter[str] = field(default_factory=Counter)
-    _used_today: Counter[str] = field(default_factory=Counter)
+    Attributes:
+        windows: where the running sandbox counts.
+        now: the present, UTC.
+    """
 
-    def turn_to(self, now: datetime) -> None:
-        """Forget what was used before the present minute and day."""
-        minute, day = int(now.timestamp()) // 60, now.date()
-        if minute != self._minute:
-            self._minute = minute
-            self._used.clear()
-        if day != self._day:
-            self._day = day
-            self._used_today.clear()
+    windows: CallWindows
+    now: datetime
+
+    @property
+    def _minute(self) -> int:
+        return int(self.now.timestamp()) // 60
+
+    @property
+    def _day(self) -> int:
+        return self.now.toordinal()
 
     def used(self, key: str) -> int:
         """Credits of the present minute."""
-        return self._used[key]
+        return self.windows.used(_MINUTE, self._minute, key)
 
     def used_today(self, key: str) -> int:
         """Credits of the present day."""
-        return self._used_today[key]
+        return self.windows.used(_DAY, self._day, key)
 
     def charge(self, key: str) -> None:
         """One credit more."""
-        self._used[key] += 1
-        self._used_today[key] += 1
+        self.windows.count(_MINUTE, self._minute, key)
+        self.windows.count(_DAY, self._day, key)
 
     def refusal(self, key: str, wanted: int) -> str | None:
         """Why not even one credit is left for a call that costs `wanted`; None when one is."""
-        plan = plan_of(key)
-        if plan.per_day is not None and self._used_today[key] >= plan.per_day:
-            return _spent("for the day", self._used_today[key] + wanted, plan.per_day, "next day")
-        if self._used[key] >= plan.per_minute:
-            return _spent("for the current minute", self._used[key] + wanted, plan.per_minute, "next minute")
+        plan, today, minute = plan_of(key), self.used_today(key), self.used(key)
+        if plan.per_day is not None and today >= plan.per_day:
+            return _spent("for the day", today + wanted, plan.per_day, "next day")
+        if minute >= plan.per_minute:
+            return _spent("for the current minute", minute + wanted, plan.per_minute, "next minute")
         return None
 
 

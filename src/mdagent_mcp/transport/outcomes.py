@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from mdagent_mcp.domain.failures import Failure, FailureKind, Outcome
+from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome
 from mdagent_mcp.domain.prices import History, Quote
 from mdagent_mcp.domain.vendor import QuoteReading
 from mdagent_mcp.transport.pipeline import AnswerT
@@ -39,6 +39,18 @@ def is_unknown(outcome: Outcome[Any], symbol: str) -> bool:
     if isinstance(found, Mapping):
         found = found.get(symbol)
     return isinstance(found, Failure) and found.kind is FailureKind.UNKNOWN_SYMBOL
+
+
+def with_declared_delay(outcome: Outcome[tuple[Quote, ...]], delay_s: float) -> Outcome[tuple[Quote, ...]]:
+    """Quotes without a time of their own are as late as the plan says, at least; one that is stamped tells its age."""
+    if isinstance(outcome, Failure):
+        return outcome
+    return Answered(
+        tuple(
+            replace(quote, declared_delay_s=max(quote.declared_delay_s, delay_s)) if quote.event_time is None else quote
+            for quote in outcome.value
+        )
+    )
 
 
 def of_symbol(source: str, outcome: Outcome[QuoteReading], symbol: str) -> Outcome[tuple[Quote, ...]]:

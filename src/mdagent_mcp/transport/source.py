@@ -41,7 +41,7 @@ from mdagent_mcp.transport.budgets import Budget, BudgetStore, PrivateStore, acc
 from mdagent_mcp.transport.entitlement import Entitlements
 from mdagent_mcp.transport.http import VendorClient
 from mdagent_mcp.transport.limiting import Limiting
-from mdagent_mcp.transport.outcomes import QuoteOutcomes
+from mdagent_mcp.transport.outcomes import QuoteOutcomes, with_declared_delay
 from mdagent_mcp.transport.peers import Peers
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Priority, Strategy, run_pipeline
 from mdagent_mcp.transport.redaction import Redactor
@@ -197,7 +197,8 @@ class Source:
             chunks = (together[i : i + size] for i in range(0, len(together), size))
             work += (partial(asking.quote_batch, batch, chunk, answers) for chunk in chunks)
         await each(work, self._slots)
-        return Asked(answers, asking.calls)
+        delay = self.declared_delay_s
+        return Asked({symbol: with_declared_delay(told, delay) for symbol, told in answers.items()}, asking.calls)
 
     def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]) -> int:
         """Symbols of a batch: fewer than it may carry where a full one costs more than the smallest quota."""

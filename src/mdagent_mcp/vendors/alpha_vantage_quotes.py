@@ -7,10 +7,8 @@ and never a fresh print; a pair's rate has a time, in UTC.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from types import MappingProxyType
 from typing import Final
 
 from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
@@ -18,6 +16,7 @@ from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote, Session
 from mdagent_mcp.domain.reading import Json, malformed, positive, price_time
+from mdagent_mcp.domain.sessions import session_of
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply, recorded_instrument
 from mdagent_mcp.vendors.alpha_vantage_reply import (
     SOURCE,
@@ -39,14 +38,6 @@ _DATE_ONLY_S: Final = 86400.0
 _QUOTE: Final = "Global Quote"
 _RATE: Final = "Realtime Currency Exchange Rate"
 _DELAYED: Final = re.compile(r"DELAYED BY (\d{1,4}) MINUTES", re.ASCII | re.IGNORECASE)
-_SESSIONS: Final[Mapping[MarketState, Session]] = MappingProxyType(
-    {
-        MarketState.PRE: Session.PRE,
-        MarketState.OPEN: Session.REGULAR,
-        MarketState.BREAK: Session.REGULAR,
-        MarketState.POST: Session.POST,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +118,7 @@ def _price(cell: Json) -> float:
 
 def _placed(cell: Json | None, calendar: Calendar, received_at: datetime) -> _Placed:
     """The session of a price that is dated by its trading day, and that session's close as its time."""
-    running = _SESSIONS.get(calendar.state_at(received_at), Session.CLOSED)
+    running = session_of(calendar.state_at(received_at))
     if cell is None or cell.value is None:
         untimed = Session.REGULAR if running is Session.REGULAR else Session.CLOSED
         return _Placed(untimed, note="the reply has no trading day; the session is the one at receipt")

@@ -19,6 +19,7 @@ from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval, Quote, Session
 from mdagent_mcp.domain.reading import Json, countable, instant_of, malformed, positive, price_time
+from mdagent_mcp.domain.sessions import session_of
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -65,14 +66,6 @@ _RESOLUTIONS: Final[Mapping[Interval, str]] = MappingProxyType(
     }
 )
 _INTERVALS: Final[Mapping[str, Interval]] = MappingProxyType({code: i for i, code in _RESOLUTIONS.items()})
-_SESSIONS: Final[Mapping[MarketState, Session]] = MappingProxyType(
-    {
-        MarketState.PRE: Session.PRE,
-        MarketState.OPEN: Session.REGULAR,
-        MarketState.BREAK: Session.REGULAR,
-        MarketState.POST: Session.POST,
-    }
-)
 
 
 def _not_carried(instrument: Instrument) -> str | None:
@@ -185,7 +178,7 @@ def _session_of(calendar: Calendar, instant: datetime) -> Session:
     completed = calendar.latest_completed(instant)
     if completed is not None and completed.close == instant:
         return Session.CLOSED
-    return _SESSIONS.get(calendar.state_at(instant), Session.CLOSED)
+    return session_of(calendar.state_at(instant))
 
 
 def _untimed(calendar: Calendar, received_at: datetime) -> Session:

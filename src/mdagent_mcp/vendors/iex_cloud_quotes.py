@@ -6,17 +6,18 @@ the whole market's, 15 minutes late; a close is the official one. Null and zero 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
+from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Quote, Session
 from mdagent_mcp.domain.reading import Json, countable, instant_of, malformed, positive, price_time
+from mdagent_mcp.domain.sessions import session_of
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
 
 SOURCE: Final = "iex_cloud"
@@ -29,12 +30,6 @@ _VENUE: Final = "iex real time price"
 _DELAYED: Final = "15 minute delayed price"
 _CLOSE: Final = "close"
 _PREVIOUS: Final = "previous close"
-_SESSIONS: Final[Mapping[MarketState, Session]] = {
-    MarketState.PRE: Session.PRE,
-    MarketState.OPEN: Session.REGULAR,
-    MarketState.BREAK: Session.REGULAR,
-    MarketState.POST: Session.POST,
-}
 
 
 def read_quote(query: QuoteQuery, reply: Reply) -> QuoteReading:
@@ -174,7 +169,7 @@ def _place(row: Json, source: str, calendar: Calendar, received_at: datetime) ->
     stamp = milliseconds(row, "latestUpdate")
     official = source in {_CLOSE, _PREVIOUS}
     if stamp is None:
-        session = Session.CLOSED if official else _SESSIONS.get(calendar.state_at(received_at), Session.CLOSED)
+        session = Session.CLOSED if official else session_of(calendar.state_at(received_at))
         said = "" if official else "; the session is the one at receipt"
         return _Placed(session, None, note=f"the source gives no time{said}")
     if time(0) in {stamp.time(), stamp.astimezone(_NEW_YORK).time()}:
@@ -192,7 +187,7 @@ def _of_date(stamp: datetime, calendar: Calendar) -> _Placed:
 
 
 def _session_of(calendar: Calendar, instant: datetime) -> Session:
-    return _SESSIONS.get(calendar.state_at(instant), Session.CLOSED)
+    return session_of(calendar.state_at(instant))
 
 
 def _extended(row: Json, main: Quote, calendar: Calendar) -> Quote | None:

@@ -19,6 +19,7 @@ from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome,
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Quote, Session
 from mdagent_mcp.domain.reading import Json, display_number, malformed, positive
+from mdagent_mcp.domain.sessions import running_session, session_of
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
 from mdagent_mcp.vendors.nasdaq_display import (
     DATE_ONLY_S,
@@ -49,14 +50,6 @@ _STATUS_SESSIONS: Final[Mapping[str, Session]] = MappingProxyType(
         "MARKET CLOSED": Session.CLOSED,
     }
 )
-_STATE_SESSIONS: Final[Mapping[MarketState, Session]] = MappingProxyType(
-    {
-        MarketState.PRE: Session.PRE,
-        MarketState.OPEN: Session.REGULAR,
-        MarketState.BREAK: Session.REGULAR,
-        MarketState.POST: Session.POST,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +73,7 @@ class _Day:
 def _place(stamp: Stamp | None, instrument: Instrument, told: Session | None, received_at: datetime) -> _Placed:
     """The session of a price and its instant; `told` is the session that the source says is running."""
     calendar = calendar_named(instrument.calendar)
-    running = _STATE_SESSIONS.get(calendar.state_at(received_at), Session.CLOSED) if told is None else told
+    running = session_of(calendar.state_at(received_at)) if told is None else told
     if stamp is None:
         return _Placed(running, None, 1.0, "the source gives no time; the session is the one at receipt")
     if stamp.instant is not None:
@@ -105,7 +98,7 @@ def _session_of_print(instant: datetime, instrument: Instrument, told: Session |
     minute_before = calendar.state_at(instant - timedelta(minutes=1))
     if told is Session.REGULAR and state is MarketState.POST and minute_before is MarketState.OPEN:
         return Session.REGULAR  # the minute of the close, stamped before the source has closed its book
-    session = _STATE_SESSIONS.get(state)
+    session = running_session(state)
     if session is not None:
         return session
     return Session.POST if told in {None, Session.CLOSED} else told

@@ -6,16 +6,15 @@ The day's last price is an official close only when the session was over for the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
-from types import MappingProxyType
 from typing import Final
 
 from mdagent_mcp.domain.calendar import Calendar, MarketState, TradingSession, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Quote, Session
+from mdagent_mcp.domain.sessions import session_of
 from mdagent_mcp.vendors.polygon_replies import CURRENCY_NOTE, DELAYED_NOTE, PAIRS, SOURCE
 
 MINUTE_S: Final = 60.0
@@ -29,14 +28,6 @@ _FARTHEST_CLOSE: Final = 1.8
 """A previous close this many times away from the price is taken for one from before a split."""
 _FARTHEST_SIDE: Final = 1.5
 _OVER: Final = frozenset({Session.CLOSED, Session.POST})
-_SESSIONS: Final[Mapping[MarketState, Session]] = MappingProxyType(
-    {
-        MarketState.PRE: Session.PRE,
-        MarketState.OPEN: Session.REGULAR,
-        MarketState.BREAK: Session.REGULAR,
-        MarketState.POST: Session.POST,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +264,8 @@ def _session_at(at: datetime, calendar: Calendar) -> Session:
     state = calendar.state_at(at)
     if state is MarketState.CLOSED:
         state = calendar.state_at(at - _LATE_PRINT)
-    return Session.REGULAR if state is MarketState.UNKNOWN else _SESSIONS.get(state, Session.CLOSED)
+    return Session.REGULAR if state is MarketState.UNKNOWN else session_of(state)
 
 
 def _untimed(told: Snapshot, calendar: Calendar, received_at: datetime) -> Session:
-    return told.market or _SESSIONS.get(calendar.state_at(received_at), Session.CLOSED)
+    return told.market or session_of(calendar.state_at(received_at))

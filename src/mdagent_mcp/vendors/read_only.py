@@ -8,30 +8,21 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
-from mdagent_mcp.domain.calendar import MarketState, calendar_named
+from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History, Session
 from mdagent_mcp.domain.reading import Json, malformed
+from mdagent_mcp.domain.sessions import session_of
 from mdagent_mcp.domain.vendor import Endpoint, HistoryQuery, Offer, QuoteQuery, QuoteReading, RecordedUrl, Reply
 
 UNTIMED: Final = "the reply gives no time; the session is the one at receipt"
 """What is noted beside such a price."""
 NO_CURRENCY: Final = "the reply names no currency; it is that of the listing"
 """What is noted beside a price whose unit is known from its listing only."""
-
-_SESSIONS: Final[Mapping[MarketState, Session]] = MappingProxyType(
-    {
-        MarketState.PRE: Session.PRE,
-        MarketState.OPEN: Session.REGULAR,
-        MarketState.BREAK: Session.REGULAR,
-        MarketState.POST: Session.POST,
-    }
-)
 
 
 def refuse_sending(_query: object) -> str:
@@ -55,7 +46,7 @@ def read_only_history(
 
 def session_at(instrument: Instrument, instant: datetime) -> Session:
     """The session that a price of that instant was made in; `CLOSED` outside all of them."""
-    return _SESSIONS.get(calendar_named(instrument.calendar).state_at(instant), Session.CLOSED)
+    return session_of(calendar_named(instrument.calendar).state_at(instant))
 
 
 def table_rows(body: bytes, columns: frozenset[str], separators: str = ",") -> Iterator[Json]:

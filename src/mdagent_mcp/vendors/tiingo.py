@@ -13,11 +13,12 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
 
-from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
+from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Interval, Quote, Session
 from mdagent_mcp.domain.reading import Json, countable, positive
+from mdagent_mcp.domain.sessions import session_of
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -67,14 +68,6 @@ _INTRADAY: Final[Mapping[str, Interval]] = MappingProxyType(
     }
 )
 _FREQUENCIES: Final[Mapping[Interval, str]] = MappingProxyType({interval: code for code, interval in _INTRADAY.items()})
-_SESSIONS: Final[Mapping[MarketState, Session]] = MappingProxyType(
-    {
-        MarketState.PRE: Session.PRE,
-        MarketState.OPEN: Session.REGULAR,
-        MarketState.BREAK: Session.REGULAR,
-        MarketState.POST: Session.POST,
-    }
-)
 
 
 def _ticker(instrument: Instrument) -> str:
@@ -202,7 +195,7 @@ def _session_of(calendar: Calendar, instant: datetime) -> Session:
     completed = calendar.latest_completed(instant)
     if completed is not None and completed.close == instant:
         return Session.CLOSED
-    return _SESSIONS.get(calendar.state_at(instant), Session.CLOSED)
+    return session_of(calendar.state_at(instant))
 
 
 def _recorded_tickers(recorded: RecordedUrl) -> tuple[str, ...] | None:

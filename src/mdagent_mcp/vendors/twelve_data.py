@@ -288,7 +288,6 @@ TWELVE_DATA: Final = Vendor(
     ),
     timeout_s=4.0,
     rest_after_throttle_s=60.0,
-    quota_day=UTC,
     weight=0.8,
     remaining_headers=MappingProxyType({"minute": "api-credits-left"}),
 )

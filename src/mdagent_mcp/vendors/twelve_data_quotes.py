@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from types import MappingProxyType
 from typing import Final
 
 from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
@@ -18,6 +17,7 @@ from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome,
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Quote, Session
 from mdagent_mcp.domain.reading import Json, countable, malformed, price_time
+from mdagent_mcp.domain.sessions import running_session, session_of
 from mdagent_mcp.domain.vendor import QuoteQuery, QuoteReading, Reply
 from mdagent_mcp.vendors.twelve_data_replies import (
     SOURCE,
@@ -36,14 +36,6 @@ _MINUTE_S: Final = 60.0
 _FIRST_MINUTES: Final = timedelta(minutes=3)
 """How long after its start a bar's first minutes may be all that was traded."""
 _RUNNING: Final = frozenset({MarketState.OPEN, MarketState.BREAK})
-_STATES: Final[Mapping[MarketState, Session]] = MappingProxyType(
-    {
-        MarketState.PRE: Session.PRE,
-        MarketState.OPEN: Session.REGULAR,
-        MarketState.BREAK: Session.REGULAR,
-        MarketState.POST: Session.POST,
-    }
-)
 _EXTENDED: Final = frozenset({Session.PRE, Session.POST})
 
 
@@ -128,7 +120,7 @@ def _extended_print(quote: Quote, item: Json, instrument: Instrument, unit: Unit
     price, stamp = unit.of(amount(item, "extended_price")), instant(item, "extended_timestamp")
     if price is None or stamp is None or (quote.event_time is not None and stamp <= quote.event_time):
         return None
-    session = _STATES.get(calendar_named(instrument.calendar).state_at(stamp))
+    session = running_session(calendar_named(instrument.calendar).state_at(stamp))
     if session not in _EXTENDED:
         return None
     extended = replace(
@@ -188,7 +180,7 @@ def _session_of(calendar: Calendar, stamp: datetime, received_at: datetime, *, i
 
 def _session_of_untold(calendar: Calendar, stamp: datetime, received_at: datetime) -> Session:
     """A price from within a session that is over by now is that session's close."""
-    session = _STATES.get(calendar.state_at(stamp), Session.CLOSED)
+    session = session_of(calendar.state_at(stamp))
     trading = calendar.session_at(stamp)
     is_over = trading is not None and trading.close <= received_at
     return Session.CLOSED if session is Session.REGULAR and is_over else session
@@ -212,7 +204,7 @@ def _place_bar(calendar: Calendar, session: Session, day: date, received_at: dat
 
 def _place_date(item: Json, calendar: Calendar, received_at: datetime, *, is_open: bool | None) -> _Placed:
     """Where `datetime` is all that is told."""
-    running = _STATES.get(calendar.state_at(received_at), Session.CLOSED)
+    running = session_of(calendar.state_at(received_at))
     if is_open is not None:
         running = Session.REGULAR if is_open else Session.CLOSED
     found = item.find("datetime")
