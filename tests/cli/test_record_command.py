@@ -146,6 +146,7 @@ def test_a_live_reply_that_repeats_the_key_is_written_without_it(
         (["iex_cloud", "AAPL", "--sandbox"], 2, "iex_cloud: IEX Cloud shut down on 2024-08-31; instead: tiingo"),
         (["finnhub", "AAPL"], 2, "finnhub: it needs a key: set FINNHUB_API_KEY (https://finnhub.io/register)"),
         (["cboe", "EURUSD"], 1, "Cboe shows US listings and some of its indices, not EURUSD"),
+        (["iex_cloud", "MSFT"], 2, "iex_cloud: IEX Cloud shut down on 2024-08-31; instead: tiingo"),
         (["cbo", "AAPL"], 2, "SOURCE: 'cbo' is not a source; did you mean 'cboe'?"),
         (["cboe", "A B"], 2, "SYMBOL: 'A B' is not a symbol"),
         (["yahoo", "AAPL"], 2, "yahoo: it is disabled in the settings"),
@@ -162,6 +163,9 @@ def test_what_cannot_be_recorded_is_said_in_a_line_and_writes_nothing(
 ) -> None:
     """Wrong usage and configuration end with 2, a vendor that has nothing or cannot be reached with 1."""
     monkeypatch.setenv("MDAGENT_SOURCES__YAHOO__ENABLED", "false")
+    if "MSFT" in words:
+        monkeypatch.setenv("MDAGENT_SOURCES__IEX_CLOUD__BASE_URL", "https://cloud.iexapis.com/stable")
+        monkeypatch.setenv("IEX_TOKEN", KEY)
     monkeypatch.setenv("MDAGENT_SOURCES__NASDAQ__BASE_URL", "http://127.0.0.1:9")
     got, out, err = run(capsys, "record", *words)
     assert (got, out, err.splitlines()[-1].startswith(f"mdagent-mcp: {complaint}")) == (code, "", True)

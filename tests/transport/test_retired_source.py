@@ -106,6 +106,34 @@ async def test_with_a_host_it_is_like_any_other(monkeypatch: pytest.MonkeyPatch)
         assert status.weight > 0
 
 
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "https://cloud.iexapis.com/stable",
+        "https://CLOUD.IEXAPIS.COM.",
+        "https://sandbox.iexapis.com:443/v1",
+        "https://api.iextrading.com/1.0",
+        "https://apis.iex.cloud/v1",
+    ],
+)
+async def test_its_old_hosts_are_no_hosts(gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever still has one in the settings, with a token, is told what became of it instead of a connection error."""
+    async with engine(monkeypatch, base_url=gone, api_key="pk_old") as (opened, web):
+        (failure,) = (await opened.quotes(question("iex_cloud"))).failures
+        assert failure.kind is FailureKind.RETIRED
+        assert "IEX Cloud shut down on 2024-08-31; instead: tiingo" in failure.message
+        status = await status_of(opened)
+        assert (status.state, status.reason) == (SourceState.RETIRED, "IEX Cloud shut down on 2024-08-31")
+        assert web.requests == []
+
+
+def test_a_host_that_only_looks_like_an_old_one_is_one() -> None:
+    """What stands is asked, and only that."""
+    alike = ("http://notiexapis.com", "http://iexapis.com.example", GATEWAY, "http://[")
+    assert IEX_CLOUD.standing((*alike, "https://cloud.iexapis.com/stable")) == alike
+    assert host_sets(IEX_CLOUD, ("https://cloud.iexapis.com", GATEWAY)) == ({"api": GATEWAY},)
+
+
 async def test_with_a_host_it_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody hands out keys for it any more, so no place to get one is named."""
     async with engine(monkeypatch, base_url=GATEWAY) as (opened, web):

@@ -75,13 +75,13 @@ def _readiness(vendor: Vendor, settings: Settings) -> str:
     chosen = settings.source(vendor.id)
     if not chosen.enabled:
         return "disabled"
-    if vendor.retirement is not None and not chosen.urls:
-        successors = ", ".join(vendor.retirement.successors)
-        return f"retired since {vendor.retirement.since}: {vendor.retirement.reason}; instead: {successors}"
+    standing = vendor.standing(chosen.urls)
+    if vendor.retirement is not None and not standing:
+        return f"retired since {vendor.retirement.since}: {vendor.retirement.told}"
     if vendor.key is not None and chosen.api_key is None:
         place = f" ({vendor.key.signup_url})" if vendor.key.signup_url else ""
         return f"no key: set {vendor.key.environment[0]}{place}"
-    where = f" at {', '.join(chosen.urls)}" if chosen.urls else ""
+    where = f" at {', '.join(standing)}" if standing else ""
     return f"ready{where}{'' if vendor.key is None else f', plan {chosen.plan}'}{_spoken(vendor)}"
 
 

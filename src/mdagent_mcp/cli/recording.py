@@ -101,9 +101,8 @@ async def _fetch(opening: Opening, settings: Settings, wish: _Wish) -> RecordedE
 
 def _require_usable(vendor: Vendor, settings: Settings, *, simulated: bool) -> None:
     chosen = settings.source(vendor.id)
-    if vendor.retirement is not None and not chosen.urls:
-        successors = ", ".join(vendor.retirement.successors)
-        raise CommandError(f"{vendor.id}: {vendor.retirement.reason}; instead: {successors}")
+    if vendor.retirement is not None and not vendor.standing(chosen.urls):
+        raise CommandError(f"{vendor.id}: {vendor.retirement.told}")
     if not chosen.enabled:
         why = "the sandbox does not speak for it" if simulated else "it is disabled in the settings"
         raise CommandError(f"{vendor.id}: {why}")

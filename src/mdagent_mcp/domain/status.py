@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 
 class SourceState(StrEnum):
@@ -30,11 +31,26 @@ class Retirement:
         since: its last day.
         reason: what happened.
         successors: source ids that take its place.
+        hosts: domains that went with it; whoever still has one of their addresses in the settings has no server.
     """
 
     since: date
     reason: str
     successors: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+
+    def took(self, url: str) -> bool:
+        """Whether an address is on a host that went with the service."""
+        try:
+            host = (urlsplit(url).hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        return any(host == gone or host.endswith(f".{gone}") for gone in self.hosts)
+
+    @property
+    def told(self) -> str:
+        """What happened and what takes its place, for whoever asks for it by name."""
+        return f"{self.reason}; instead: {', '.join(self.successors)}"
 
 
 @dataclass(frozen=True, slots=True)

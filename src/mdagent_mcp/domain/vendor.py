@@ -6,7 +6,7 @@ The key is placed by the transport where `Key` says; the reply comes back as a `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -365,6 +365,10 @@ class Vendor:
         """The vendor as it is asked under a plan or an entitlement that needs other calls."""
         quote, quotes = offers.get(Endpoint.QUOTE, self.quote), offers.get(Endpoint.QUOTES, self.quotes)
         return replace(self, quote=quote, quotes=quotes, history=offers.get(Endpoint.HISTORY, self.history))
+
+    def standing(self, base_urls: Sequence[str]) -> tuple[str, ...]:
+        """Those of the configured base URLs at which there still is a server, as far as the retirement tells."""
+        return tuple(url for url in base_urls if self.retirement is None or not self.retirement.took(url))
 
     @property
     def quota_zone(self) -> str | None:

@@ -12,7 +12,7 @@ from mdagent_mcp.cache import TimedStore
 from mdagent_mcp.consensus.history import HistoryContext, HistoryJudgement, answer, judge_history
 from mdagent_mcp.domain.answers import HistoryAnswer, SymbolFailure, Usage
 from mdagent_mcp.domain.events import Graded, Judged
-from mdagent_mcp.domain.failures import Failure, FailureKind
+from mdagent_mcp.domain.failures import Failure
 from mdagent_mcp.domain.prices import History
 from mdagent_mcp.domain.quality import Grade, at_least
 from mdagent_mcp.domain.questions import HistoryQuestion
@@ -126,11 +126,7 @@ class _HistoryCollection:
             if name in self._asked:
                 continue
             refusal = source.refuses_history(self._query)
-            failure = (
-                not_asked(source, named=bool(self._question.sources))
-                if refusal is None
-                else Failure(name, FailureKind.UNSUPPORTED, refusal)
-            )
+            failure = not_asked(source, refusal, named=bool(self._question.sources))
             if failure is not None:
                 self.failures.setdefault(name, failure)
             elif source.is_askable:

@@ -43,6 +43,8 @@ STATE_FAILURES: Final[Mapping[SourceState, FailureKind]] = {
     SourceState.RETIRED: FailureKind.RETIRED,
 }
 """Why a source in this state is not asked."""
+_OUT_OF_USE: Final = frozenset({SourceState.NO_KEY, SourceState.RETIRED, SourceState.DISABLED})
+"""States that only a change of the settings ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,23 +247,28 @@ def allowed(sources: Mapping[str, AskedSource], only: Iterable[str]) -> dict[str
     return {name: source for name, source in sources.items() if not names or name in names}
 
 
-def not_asked(source: AskedSource, *, named: bool) -> Failure | None:
-    """Why a source is not asked in its present state; None when it can be, or when nobody needs to be told.
+def not_asked(source: AskedSource, refusal: str | None, *, named: bool) -> Failure | None:
+    """Why a source is not asked; None when it can be, or when nobody needs to be told.
+
+    That it could not serve the question is of no interest where it may not be asked at all: without a key it is no
+    plan of a key that excludes something.
 
     Args:
         source: the source.
+        refusal: why it cannot serve the question; None when it can.
         named: whether the asker named it, who then wants to know even about a missing key.
     """
-    if source.is_askable:
-        return None
     state = source.state()
     kind = STATE_FAILURES.get(state, FailureKind.UNSUPPORTED)
-    if kind in {FailureKind.UNAUTHORIZED, FailureKind.RETIRED, FailureKind.UNSUPPORTED} and not named:
+    if state in _OUT_OF_USE and not named:
+        return None
+    if state not in _OUT_OF_USE and refusal is not None:
+        return Failure(source.vendor.id, FailureKind.UNSUPPORTED, refusal)
+    if source.is_askable:
         return None
     retirement = source.vendor.retirement
     if state is SourceState.RETIRED and retirement is not None:
-        detail = f"{retirement.reason}; instead: {', '.join(retirement.successors)}"
-        return Failure(source.vendor.id, kind, detail)
+        return Failure(source.vendor.id, kind, retirement.told)
     wait = source.wait_s() or None
     return Failure(source.vendor.id, kind, f"the source is {state.value.replace('_', ' ')}", wait)
 

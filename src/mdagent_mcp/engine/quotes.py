@@ -246,10 +246,7 @@ class QuoteEngine:
         for name, source in allowed(parts.sources, inquiry.key.sources).items():
             if name in inquiry.asked:
                 continue
-            refusal = source.refuses_quote(inquiry.instrument)
-            failure = (
-                not_asked(source, named=named) if refusal is None else Failure(name, FailureKind.UNSUPPORTED, refusal)
-            )
+            failure = not_asked(source, source.refuses_quote(inquiry.instrument), named=named)
             if failure is not None:
                 inquiry.failures.setdefault(name, failure)
             elif source.is_askable:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
+from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.questions import HistoryQuestion, InvalidArgumentError, QuoteQuestion
@@ -18,6 +19,9 @@ from mdagent_mcp.engine.parts import EngineParts
 from mdagent_mcp.engine.quotes import QuoteEngine
 from mdagent_mcp.engine.refusals import NOT_TO_ESTIMATE
 from mdagent_mcp.routing.planning import Candidate, request_shares
+
+_USUAL_CALENDAR: Final = "XNYS"
+"""Of the market that most questions are about: whether it trades decides whose share of requests is told."""
 
 
 class Totals(Protocol):
@@ -114,4 +118,5 @@ class Engine:
             for name, s in parts.sources.items()
             if s.is_askable
         ]
-        return request_shares(usable, live=True)
+        live = calendar_named(_USUAL_CALENDAR).state_at(parts.clock.now()) is not MarketState.CLOSED
+        return request_shares(usable, live=live)

@@ -47,10 +47,11 @@ def host_sets(vendor: Vendor, base_urls: Sequence[str] = ()) -> tuple[HostSet, .
 
     Args:
         vendor: whose hosts.
-        base_urls: configured base URLs; each replaces all hosts of the vendor.
+        base_urls: configured base URLs; each replaces all hosts of the vendor. Those that went with a retired
+            service count for nothing: their old users are told that it is gone, not that it cannot be reached.
     """
-    if base_urls:
-        return tuple(dict.fromkeys((API, *vendor.hosts), url.rstrip("/")) for url in base_urls)
+    if standing := vendor.standing(base_urls):
+        return tuple(dict.fromkeys((API, *vendor.hosts), url.rstrip("/")) for url in standing)
     if API not in vendor.hosts:
         return ()
     second = vendor.hosts.get("second")

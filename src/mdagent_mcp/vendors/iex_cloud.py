@@ -301,6 +301,12 @@ IEX_CLOUD: Final = Vendor(
     upstream_groups=MappingProxyType({AssetClass.US_EQUITY: "iex"}),
     timeout_s=4.0,
     weight=0.7,
-    retirement=Retirement(since=date(2024, 8, 31), reason="IEX Cloud shut down on 2024-08-31", successors=("tiingo",)),
+    retirement=Retirement(
+        since=date(2024, 8, 31),
+        reason="IEX Cloud shut down on 2024-08-31",
+        successors=("tiingo",),
+        # Of its three generations: the free API until 2019, IEX Cloud with its sandbox, Apperate.
+        hosts=("api.iextrading.com", "iexapis.com", "iex.cloud"),
+    ),
 )
 """IEX Cloud, as the engine knows it."""
