@@ -68,7 +68,7 @@ def offers_of(exchange: Exchange) -> Iterable[tuple[Offer[Any, Any], Any, Reply]
     pairs = parse_qsl(split.query)
     every = {name: tuple(value for other, value in pairs if other == name) for name, _ in pairs}
     recorded = RecordedUrl(split.path, dict(reversed(pairs)), exchange.instrument, exchange.received_at, every)
-    for offer in (*exchange.vendor.offers, *exchange.vendor.readable):
+    for offer in exchange.vendor.read_calls:
         try:
             query = offer.recognise(recorded)
         except SourceError:

@@ -15,10 +15,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
-from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
 from mdagent_mcp.domain.reading import Json, malformed, price_time
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 from mdagent_mcp.vendors.alpha_vantage_reply import (
     SOURCE,
@@ -124,9 +124,7 @@ def read_series(query: HistoryQuery, reply: Reply) -> History:
         if _is_wanted(start, query):
             read.append((start, bar))
     read.reverse()
-    bars = tuple(bar for _, bar in read if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(read)
     calendar = calendar_named(query.instrument.calendar)
     return History(
         symbol=query.instrument.symbol,
@@ -137,7 +135,7 @@ def read_series(query: HistoryQuery, reply: Reply) -> History:
         received_at=reply.received_at,
         bars=bars,
         currency=query.instrument.currency,
-        null_rows=tuple(start for start, bar in read if bar is None),
+        null_rows=null_rows,
         partial_last_bar=_is_running(bars[-1], query, calendar, reply.received_at),
         extended_hours=query.extended_hours and query.interval.is_intraday,
         dividends=tuple(d for d in reversed(scaling.dividends) if d.day >= query.first),

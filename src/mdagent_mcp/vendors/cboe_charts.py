@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
-from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History
 from mdagent_mcp.domain.reading import Json, countable, positive, price_time
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 from mdagent_mcp.vendors.cboe_quotes import MINUTE, NEW_YORK, SOURCE, divisor_of, number, require_symbol, wall_time
 
@@ -40,9 +40,7 @@ def read_history(query: HistoryQuery, reply: Reply) -> History:
     instrument = query.instrument
     require_symbol(root.find("symbol"), instrument)
     rows = _minutes(root, query) if query.interval.is_intraday else _days(root, query)
-    bars = tuple(bar for _, bar in rows if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(rows)
     intraday = query.interval.is_intraday
     return History(
         symbol=instrument.symbol,
@@ -53,7 +51,7 @@ def read_history(query: HistoryQuery, reply: Reply) -> History:
         received_at=reply.received_at,
         bars=bars,
         currency=instrument.currency,
-        null_rows=tuple(start for start, bar in rows if bar is None),
+        null_rows=null_rows,
         partial_last_bar=not intraday and _is_unfinished(bars[-1], instrument, reply.received_at),
         notes=_MINUTE_NOTES if intraday else _DAILY_NOTES,
     )

@@ -11,9 +11,9 @@ from typing import Final
 from urllib.parse import unquote
 
 from mdagent_mcp.domain.calendar import calendar_named
-from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
 from mdagent_mcp.domain.reading import Json, display_number, malformed, positive
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.vendor import HistoryQuery, RecordedUrl, Reply, recorded_instrument
 from mdagent_mcp.vendors.cboe_quotes import CANONICAL, SOURCE, divisor_of
 from mdagent_mcp.vendors.read_only import table_rows
@@ -52,9 +52,7 @@ def read_index_table(query: HistoryQuery, reply: Reply) -> History:
     rows = list(table_rows(reply.body, frozenset({"date"})))
     names = _columns(rows[0], query) if rows else _PRICES
     read = [(start, _bar(row, start, names, query)) for row in rows if _is_wanted(start := _start(row), query)]
-    bars = tuple(bar for _, bar in read if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(read)
     calendar = calendar_named(query.instrument.calendar)
     session = calendar.session_on(bars[-1].day)
     return History(
@@ -65,7 +63,7 @@ def read_index_table(query: HistoryQuery, reply: Reply) -> History:
         timezone=calendar.timezone,
         received_at=reply.received_at,
         bars=bars,
-        null_rows=tuple(start for start, bar in read if bar is None),
+        null_rows=null_rows,
         partial_last_bar=session is not None and session.close > reply.received_at,
         notes=() if names == _PRICES else (_LEVEL_NOTE,),
     )

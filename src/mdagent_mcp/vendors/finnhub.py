@@ -19,6 +19,7 @@ from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval, Quote, Session
 from mdagent_mcp.domain.reading import Json, countable, instant_of, malformed, positive, price_time
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.sessions import session_of
 from mdagent_mcp.domain.vendor import (
     Endpoint,
@@ -200,9 +201,7 @@ def _read_history(query: HistoryQuery, reply: Reply) -> History:
     if status != "ok":
         raise malformed(f"reply.s is {status!r}")
     rows = [row for row in _rows(root, query) if _is_wanted(row[0], query)]
-    bars = tuple(bar for _, bar in rows if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(rows)
     calendar = calendar_named(query.instrument.calendar)
     return History(
         symbol=query.instrument.symbol,
@@ -213,7 +212,7 @@ def _read_history(query: HistoryQuery, reply: Reply) -> History:
         received_at=reply.received_at,
         bars=bars,
         currency=query.instrument.currency,
-        null_rows=tuple(start for start, bar in rows if bar is None),
+        null_rows=null_rows,
         partial_last_bar=_end_of(bars[-1], query.interval, calendar) > reply.received_at,
         extended_hours=query.extended_hours and query.interval.is_intraday,
         notes=() if query.instrument.asset_class in _PAIRS else (_CURRENCY_NOTE,),

@@ -19,6 +19,7 @@ from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
 from mdagent_mcp.domain.reading import Json, countable, malformed, positive, price_time
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.status import Retirement
 from mdagent_mcp.domain.vendor import (
     Endpoint,
@@ -131,9 +132,7 @@ def _read_history(query: HistoryQuery, reply: Reply) -> History:
     rows = [(_start(row, query.interval), row) for row in _chart_rows(reply.body, query.instrument)]
     names = _RAW if query.adjustment is Adjustment.NONE and not query.interval.is_intraday else _ADJUSTED
     read = [(start, _bar(row, start, names)) for start, row in rows if _is_wanted(start, query, calendar)]
-    bars = tuple(bar for _, bar in read if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(read)
     notes = (CURRENCY_NOTE, "minutes and volume are of trades at IEX alone")
     return History(
         symbol=query.instrument.symbol,
@@ -144,7 +143,7 @@ def _read_history(query: HistoryQuery, reply: Reply) -> History:
         received_at=reply.received_at,
         bars=bars,
         currency=query.instrument.currency,
-        null_rows=tuple(start for start, bar in read if bar is None),
+        null_rows=null_rows,
         partial_last_bar=_end_of(bars[-1], query.interval, calendar) > reply.received_at,
         notes=notes if query.interval.is_intraday else notes[:1],
     )

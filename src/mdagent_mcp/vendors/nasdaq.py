@@ -18,6 +18,7 @@ from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
 from mdagent_mcp.domain.reading import Json, countable, malformed, positive
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.vendor import (
     Endpoint,
     ErrorRule,
@@ -132,9 +133,7 @@ def _read_series(query: HistoryQuery, reply: Reply) -> History:
     if rows and rows[0][0] > rows[-1][0]:
         rows.reverse()
     read = [(start, _row_bar(row, start)) for start, row in rows if query.first <= start.date() <= query.last]
-    bars = tuple(bar for _, bar in read if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(read)
     calendar = calendar_named(query.instrument.calendar)
     last_session = calendar.session_on(bars[-1].day)
     return History(
@@ -146,7 +145,7 @@ def _read_series(query: HistoryQuery, reply: Reply) -> History:
         received_at=reply.received_at,
         bars=bars,
         currency="USD" if any("$" in str(row.get("close").value) for _, row in rows) else None,
-        null_rows=tuple(start for start, bar in read if bar is None),
+        null_rows=null_rows,
         partial_last_bar=last_session is not None and last_session.close > reply.received_at,
         notes=_series_notes(data, len(rows), len(read)),
     )

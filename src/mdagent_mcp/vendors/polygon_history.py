@@ -18,10 +18,10 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
-from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
 from mdagent_mcp.domain.reading import Json, malformed, positive
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply, Request
 from mdagent_mcp.vendors.polygon_replies import (
     CURRENCY_NOTE,
@@ -162,9 +162,7 @@ def read_bars(query: HistoryQuery, reply: Reply) -> History:
     if rows and rows[0][0] > rows[-1][0]:
         rows.reverse()
     wanted = [row for row in rows if _is_wanted(row[0], query, calendar)]
-    bars = tuple(bar for _, bar in wanted if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(wanted)
     told_until = reply.received_at - timedelta(seconds=delay_s)
     return History(
         symbol=query.instrument.symbol,
@@ -175,7 +173,7 @@ def read_bars(query: HistoryQuery, reply: Reply) -> History:
         received_at=reply.received_at,
         bars=bars,
         currency=query.instrument.currency,
-        null_rows=tuple(start for start, bar in wanted if bar is None),
+        null_rows=null_rows,
         partial_last_bar=_end_of(bars[-1], query, calendar) > told_until,
         extended_hours=query.extended_hours and query.interval.is_intraday,
         notes=_notes(query, bars, calendar, delay_s, dropped=len(wanted) < len(rows)),

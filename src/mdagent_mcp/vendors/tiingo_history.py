@@ -23,6 +23,7 @@ from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
 from mdagent_mcp.domain.reading import Json, countable, display_number, malformed, positive, price_time
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 
 SOURCE: Final = "tiingo"
@@ -260,9 +261,7 @@ def _read_intraday(query: HistoryQuery, rows: list[Json], received_at: datetime)
     calendar = calendar_named(query.instrument.calendar)
     timed = [(instant_of_text(row.get("date")), row) for row in rows]
     read = [(start, bar_of(row, start)) for start, row in timed if _is_wanted(start, query, calendar)]
-    bars = tuple(bar for _, bar in read if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(read)
     return History(
         symbol=query.instrument.symbol,
         source=SOURCE,
@@ -272,7 +271,7 @@ def _read_intraday(query: HistoryQuery, rows: list[Json], received_at: datetime)
         received_at=received_at,
         bars=bars,
         currency=query.instrument.currency,
-        null_rows=tuple(start for start, bar in read if bar is None),
+        null_rows=null_rows,
         partial_last_bar=bars[-1].start + query.interval.length > received_at,
         notes=(CURRENCY_NOTE, "bars and volume are of trades at IEX alone"),
     )

@@ -14,8 +14,9 @@ from typing import Final
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
-from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval, Quote
+from mdagent_mcp.domain.prices import Adjustment, History, Interval, Quote
 from mdagent_mcp.domain.reading import Json, positive
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.vendor import HistoryQuery, QuoteQuery, QuoteReading, RecordedUrl, Reply, recorded_instrument
 from mdagent_mcp.vendors.read_only import UNTIMED, joined_pair, session_at
 from mdagent_mcp.vendors.tiingo_history import SOURCE, bar_of, instant_of_text, trading_date
@@ -143,9 +144,7 @@ def read_bars(query: HistoryQuery, reply: Reply) -> History:
     """
     rows = [(_start(row.get("date"), query.interval), row) for row in _pair_rows(query.instrument, reply.body)]
     read = [(start, bar_of(row, start)) for start, row in rows if query.first <= start.date() <= query.last]
-    bars: tuple[Bar, ...] = tuple(bar for _, bar in read if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(read)
     return History(
         symbol=query.instrument.symbol,
         source=SOURCE,
@@ -155,7 +154,7 @@ def read_bars(query: HistoryQuery, reply: Reply) -> History:
         received_at=reply.received_at,
         bars=bars,
         currency=query.instrument.currency,
-        null_rows=tuple(start for start, bar in read if bar is None),
+        null_rows=null_rows,
         partial_last_bar=bars[-1].start + query.interval.length > reply.received_at,
     )
 

@@ -15,10 +15,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
-from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
 from mdagent_mcp.domain.reading import Json, countable, malformed, price_time
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 from mdagent_mcp.vendors.twelve_data_replies import (
     PAIRS,
@@ -81,9 +81,7 @@ def read_series(query: HistoryQuery, reply: Reply) -> History:
     if rows and rows[0][0] > rows[-1][0]:
         rows.reverse()
     wanted = [row for row in rows if _is_wanted(row[0], query)]
-    bars = tuple(bar for _, bar in wanted if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, "no bars in the range asked")
+    bars, null_rows = bars_and_null_rows(wanted)
     calendar = calendar_named(query.instrument.calendar)
     extended = any(not _is_regular(bar.start, query.interval, calendar) for bar in bars)
     return History(
@@ -95,7 +93,7 @@ def read_series(query: HistoryQuery, reply: Reply) -> History:
         received_at=reply.received_at,
         bars=bars,
         currency=unit.currency,
-        null_rows=tuple(start for start, bar in wanted if bar is None),
+        null_rows=null_rows,
         partial_last_bar=_end_of(bars[-1], query, calendar) > reply.received_at,
         extended_hours=extended,
         notes=unit.notes + _notes(query, extended=extended),

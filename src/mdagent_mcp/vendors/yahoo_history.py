@@ -20,6 +20,7 @@ from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
 from mdagent_mcp.domain.reading import Json, malformed, price_time
+from mdagent_mcp.domain.rows import bars_and_null_rows
 from mdagent_mcp.domain.vendor import HistoryQuery, Reply
 from mdagent_mcp.vendors.yahoo_chart import (
     SOURCE,
@@ -59,9 +60,7 @@ def read_history(query: HistoryQuery, reply: Reply) -> History:
         raise malformed(f"answered with bars of {sent}, not {query.interval}")
     basis = _Basis(query, chart, read_unit(chart.meta.optional_text("currency"), query.instrument))
     rows = [(start, basis.bar(start, row)) for start, row in _place_rows(chart, query)]
-    bars = tuple(bar for _, bar in rows if bar is not None)
-    if not bars:
-        raise SourceError(FailureKind.NO_DATA, f"no bars from {query.first} to {query.last}")
+    bars, null_rows = bars_and_null_rows(rows)
     return History(
         symbol=query.instrument.symbol,
         source=SOURCE,
@@ -71,7 +70,7 @@ def read_history(query: HistoryQuery, reply: Reply) -> History:
         received_at=reply.received_at,
         bars=bars,
         currency=basis.unit.currency,
-        null_rows=tuple(start for start, bar in rows if bar is None),
+        null_rows=null_rows,
         partial_last_bar=_end_of(bars[-1].start, chart, query) > reply.received_at,
         extended_hours=query.extended_hours and query.interval.is_intraday,
         dividends=basis.dividends(),
