@@ -31,6 +31,8 @@ PRICE_FIELDS: Final = ("open", "high", "low", "close")
 
 _FOREX_DAY_SHIFT: Final = timedelta(hours=7)
 """A forex day begins at 17:00 New York, so that clock plus seven hours shows its date."""
+_LONG: Final = frozenset({Interval.WEEK_1, Interval.MONTH_1})
+_DAY: Final = timedelta(days=1)
 _NEVER_ADJUSTED: Final = frozenset({AssetClass.CRYPTO, AssetClass.FOREX, AssetClass.INDEX})
 
 
@@ -230,7 +232,7 @@ def prepare(question: HistoryQuestion, history: History, group: str, calendar: C
         history,
         group,
         Adjustment.ALL if to_adjust else basis,
-        tuple(bars),
+        tuple(_on_trading_date(question.interval, calendar, bar) for bar in bars),
         tuple(keys),
         disordered,
         duplicates,
@@ -240,6 +242,16 @@ def prepare(question: HistoryQuestion, history: History, group: str, calendar: C
         bool(bars) and is_partial(question.interval, calendar, bars[-1], history),
         to_adjust,
     )
+
+
+def _on_trading_date(interval: Interval, calendar: Calendar, bar: Bar) -> Bar:
+    """A week's or month's bar dated by its first trading date: some vendors date it by a holiday or a weekend."""
+    if interval not in _LONG or not calendar.covers(bar.start.date()):
+        return bar
+    day, last = bar.start.date(), last_day_of(interval, bar.start)
+    while day < last and not calendar.is_session(day):
+        day += _DAY
+    return replace(bar, start=datetime.combine(day, time(0), UTC)) if calendar.is_session(day) else bar
 
 
 def _disordered(starts: Sequence[datetime]) -> tuple[datetime, ...]:
