@@ -1,7 +1,7 @@
 """Budgets on a Redis or Valkey server that several machines share.
 
-The rule of this module: a call is never held up by the server. Every command has a limit of tens of milliseconds and
-is not repeated; every trouble is a `StoreError`, after which the caller's mirror decides. Each step is one script, so
+The rule of this module: a call is hardly held up by the server. Every command has a limit of a tenth of a second and is
+repeated once; every trouble is a `StoreError`, after which the caller's mirror decides. Each step is one script, so
 it is atomic, and tells the server's own time, so that the machines' clocks need not agree. The client library is
 imported with the first command.
 """
@@ -18,8 +18,8 @@ from mdagent_mcp.transport.budgets import Stored, StoreError
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-TIMEOUT_S: Final = 0.05
-"""Seconds a command, or a connection, may take."""
+TIMEOUT_S: Final = 0.1
+"""Seconds a command, or a connection, may take; a command that failed is tried once more on a new connection."""
 ALIVE_S: Final = 15.0
 """Seconds after its last command for which a replica counts as alive."""
 KEPT_MS: Final = 40 * 86_400_000
@@ -86,10 +86,15 @@ class ServerStore:
     async def _run(self, script: str, keys: int, *words: str) -> Any:
         from redis.exceptions import RedisError  # noqa: PLC0415 - an extra, and not at start-up
 
-        try:
-            return await self._open().eval(script, keys, *words)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise StoreError(f"{self._where()} cannot be used ({clean_text(type(error).__name__, 40)})") from error
+        failure: Exception | None = None
+        for _ in range(2):
+            try:
+                return await self._open().eval(script, keys, *words)
+            except (RedisError, OSError, TimeoutError) as error:
+                failure = error
+                # A replica that is cut off cannot know what the others spend, so one slow command cuts nobody off.
+                await self.aclose()
+        raise StoreError(f"{self._where()} cannot be used ({clean_text(type(failure).__name__, 40)})") from failure
 
     def _open(self) -> Redis:
         if self._client is None:
