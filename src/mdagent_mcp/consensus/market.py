@@ -17,6 +17,9 @@ _LONGEST_BLOCK: Final = 7
 
 _EXTENDED_ASSETS: Final = frozenset({AssetClass.US_EQUITY, AssetClass.FOREIGN_EQUITY})
 """Only shares trade outside regular hours; an index is not computed then."""
+_REGULAR: Final = frozenset({MarketState.OPEN, MarketState.BREAK, MarketState.UNKNOWN})
+_EXTENDED: Final = frozenset({MarketState.PRE, MarketState.POST})
+_CONTINUOUS: Final = frozenset({"24/7", "24/5"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +48,12 @@ class Market:
     @property
     def regular_hours(self) -> bool:
         """Whether regular trading goes on, or must be assumed to without a calendar."""
-        return self.state in {MarketState.OPEN, MarketState.BREAK, MarketState.UNKNOWN}
+        return self.state in _REGULAR
 
     @property
     def extended_hours(self) -> bool:
         """Whether pre- or post-market trading of this instrument goes on."""
-        return self.state in {MarketState.PRE, MarketState.POST}
+        return self.state in _EXTENDED
 
     @property
     def known(self) -> bool:
@@ -65,7 +68,7 @@ class Market:
     @property
     def continuous(self) -> bool:
         """Whether the market has no sessions within its week, so that session tags of vendors mean nothing."""
-        return self.calendar.name in {"24/7", "24/5"}
+        return self.calendar.name in _CONTINUOUS
 
 
 def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Market:

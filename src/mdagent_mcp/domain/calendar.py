@@ -109,7 +109,7 @@ class Calendar:
     _holidays: frozenset[date] = frozenset()
     _special: Mapping[date, tuple[time, time]] = field(default_factory=dict)
     _extra: frozenset[date] = frozenset()
-    _sessions: dict[date, TradingSession] = field(default_factory=dict, repr=False, compare=False)
+    _sessions: dict[date, TradingSession | None] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -140,11 +140,13 @@ class Calendar:
 
     def session_on(self, day: date) -> TradingSession | None:
         """The session of a trading date; None when it is none or the table does not cover it."""
-        if not self.is_session(day):
-            return None
-        if day not in self._sessions:
-            self._sessions[day] = self._session(day)
-        return self._sessions[day]
+        if day in self._sessions:
+            return self._sessions[day]
+        if not self.covers(day):
+            return None  # not kept: there is no end of days outside of the table
+        session = self._session(day) if self.is_session(day) else None
+        self._sessions[day] = session
+        return session
 
     def _session(self, day: date) -> TradingSession:
         opens, closes = self._special.get(day) or self._regular_hours(day)
