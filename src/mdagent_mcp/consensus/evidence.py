@@ -30,6 +30,7 @@ _FAULT_DAYS: Final = 2.0
 _LEAST_SPREAD: Final = 0.01
 _VENUE_NOISE: Final = 3e-4
 """Deviation of one venue's own last trade from the consolidated one."""
+_VENUE_VARIANCE: Final = _VENUE_NOISE**2
 _GAPS: Final = 1.25
 """Standard deviation from one close to any time of the next day, in those of a trading day."""
 _LONGEST_S: Final = 5 * 86400.0
@@ -84,7 +85,6 @@ def weigh(voters: Sequence[Observation], silent: Sequence[Observation], setting:
 
 def _claim(observation: Observation, setting: Setting) -> Claim:
     quote, context = observation.quote, setting.context
-    variance = setting.tolerance.sigma**2
     dated = None if math.isinf(observation.vote_age_s) else observation.vote_age_s
     if observation.session is Session.CLOSED:
         age = observation.vote_age_s if dated is not None else 0.0
@@ -92,9 +92,9 @@ def _claim(observation: Observation, setting: Setting) -> Claim:
         age = context.track.age_s(quote.source, dated)
     return Claim(
         value=observation.log_price,
-        drift=variance * min(max(age, _FRESHEST_S), _LONGEST_S),
+        drift=setting.tolerance.sigma**2 * min(max(age, _FRESHEST_S), _LONGEST_S),
         fault=context.track.fault(quote.source, context.trust_in(quote.source)),
-        noise=_VENUE_NOISE**2 if quote.venue_only else 0.0,
+        noise=_VENUE_VARIANCE if quote.venue_only else 0.0,
         group=observation.group,
     )
 

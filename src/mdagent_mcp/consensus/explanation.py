@@ -36,6 +36,7 @@ SUMMARY_WORDS: Final = 60
 
 _REFUSED: Final = frozenset({VoiceVerdict.OUTLIER, VoiceVerdict.UNUSABLE, VoiceVerdict.STALE})
 _TAKEN: Final = frozenset({VoiceVerdict.SERVED, VoiceVerdict.AGREES})
+_VERDICT_ORDER: Final[Mapping[VoiceVerdict, int]] = {verdict: place for place, verdict in enumerate(VoiceVerdict)}
 _FINDINGS_TOLD: Final = 2
 _BECAUSE_LIMIT: Final = 220
 _OFFSET_TOLD_S: Final = 0.05
@@ -158,8 +159,7 @@ def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:
             if verdict is VoiceVerdict.DELAYED and facts.unit_is_settled:
                 verdict, cause = _in_its_unit(observation, reference, cause)
         voices.append(_voice(observation, voters.get(id(observation), 0.0), verdict, cause))
-    order = list(VoiceVerdict)
-    return tuple(sorted(voices, key=lambda v: (order.index(v.verdict), v.source, v.session, v.price)))
+    return tuple(sorted(voices, key=lambda v: (_VERDICT_ORDER[v.verdict], v.source, v.session, v.price)))
 
 
 def advice(facts: QuoteFacts, assessment: Assessment) -> dict[str, str]:

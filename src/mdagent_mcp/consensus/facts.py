@@ -97,13 +97,13 @@ class QuoteFacts:
     def _distance(self, other: Observation) -> float:
         return abs(other.log_price - self.served.log_price)
 
-    @property
+    @cached_property
     def unit_is_settled(self) -> bool:
         """Whether it is known in which unit the price is: two groups say the same, or memory knows the last close."""
         learned = self.context.learned
         return self.confirmed or (learned is not None and learned.previous_official_close is not None)
 
-    @property
+    @cached_property
     def reference_close(self) -> float | None:
         """The remembered previous close, else the one the sources state."""
         learned = self.context.learned
@@ -111,7 +111,7 @@ class QuoteFacts:
             return learned.previous_official_close
         return self.previous.value
 
-    @property
+    @cached_property
     def recent(self) -> tuple[float, float] | None:
         """The last confirmed price and the seconds from it to the served event, when it is at most 5 min old."""
         learned, served = self.context.learned, self.served

@@ -86,7 +86,8 @@ def grade_quote(
         },
         findings,
     )
-    return replace(assessment, limited_by=_with_attainable_grade(assessment, confirmed=facts.confirmed))
+    limit = _with_attainable_grade(assessment, confirmed=facts.confirmed)
+    return assessment if limit is assessment.limited_by else replace(assessment, limited_by=limit)
 
 
 def _with_attainable_grade(assessment: Assessment, *, confirmed: bool) -> Limit:
@@ -112,8 +113,11 @@ def _with_attainable_grade(assessment: Assessment, *, confirmed: bool) -> Limit:
 
 def timeliness(facts: QuoteFacts) -> DimensionScore:
     """How current the price is: the lowest of its delay's score and the caps of its circumstances."""
-    scores = [_delay(facts), _stamp(facts), _calendar(facts)]
-    return min((s for s in scores if s is not None), key=lambda s: s.score)
+    lowest = _delay(facts)
+    for other in (_stamp(facts), _calendar(facts)):
+        if other is not None and other.score < lowest.score:
+            lowest = other
+    return lowest
 
 
 def _delay(facts: QuoteFacts) -> DimensionScore:

@@ -25,6 +25,8 @@ _NARROW: Final = 0.85
 _WIDE_PART: Final = 0.15
 _SCALE: Final = 3.0
 """Steps of prices have fat tails: two normal parts, their shares, and how much wider the second one is."""
+_WIDE_HEIGHT: Final = _WIDE_PART / _SCALE
+_SCALE_SQUARED: Final = _SCALE**2
 _FARTHEST: Final = 9000.0
 _ROOT_TAU: Final = math.sqrt(2 * math.pi)
 _ROOT_2: Final = math.sqrt(2.0)
@@ -131,9 +133,9 @@ def select(claims: Sequence[Claim], known: Known, eligible: Sequence[bool] | Non
     for claim in claims:
         if claim.value not in chances:
             chances[claim.value] = _within(claim.value, known.tolerance, parts)
-    probabilities = tuple(chances[c.value] for c in claims)
+    probabilities = tuple([chances[c.value] for c in claims])
     best = max(
-        (i for i, yes in enumerate(allowed) if yes),
+        [i for i, yes in enumerate(allowed) if yes],
         key=lambda i: (
             round(probabilities[i], 9),
             -claims[i].drift,
@@ -158,10 +160,17 @@ def _witnesses(claims: Sequence[Claim], known: Known) -> list[Claim]:
     """The claims in order of drift, those left out that a younger one of their group already says."""
     kept: list[Claim] = []
     for claim in sorted(claims, key=lambda c: (c.drift, c.fault, abs(c.value - known.centre), c.value, c.group)):
-        if claim.group and any(k.group == claim.group and abs(k.value - claim.value) <= known.tolerance for k in kept):
-            continue
-        kept.append(claim)
+        if not (claim.group and _is_said(claim, kept, known.tolerance)):
+            kept.append(claim)
     return kept
+
+
+def _is_said(claim: Claim, kept: Sequence[Claim], tolerance: float) -> bool:
+    """Whether another of its group says the same."""
+    for other in kept:
+        if other.group == claim.group and abs(other.value - claim.value) <= tolerance:
+            return True
+    return False
 
 
 def _youngest_sound(ordered: Sequence[Claim], known: Known) -> list[float]:
@@ -192,8 +201,10 @@ def _youngest_sound(ordered: Sequence[Claim], known: Known) -> list[float]:
 def _fault_density(claim: Claim, known: Known) -> float:
     z = (claim.value - known.centre) / known.spread
     density = 0.5 * math.exp(-0.5 * z * z) / (known.spread * _ROOT_TAU) + 0.5 * _WIDE / known.spread
-    if any(abs(claim.value - suspect) < known.step / 2 for suspect in known.suspects):
-        density += _SUSPECT_SHARE / known.step
+    half_step = known.step / 2
+    for suspect in known.suspects:
+        if abs(claim.value - suspect) < half_step:
+            return density + _SUSPECT_SHARE / known.step
     return density
 
 
@@ -208,7 +219,8 @@ def _density(distance: float, variance: float) -> float:
     square = distance * distance / variance
     if square > _FARTHEST:
         return 0.0
-    height = _NARROW * math.exp(-0.5 * square) + _WIDE_PART / _SCALE * math.exp(-0.5 * square / _SCALE**2)
+    half = -0.5 * square
+    height = _NARROW * math.exp(half) + _WIDE_HEIGHT * math.exp(half / _SCALE_SQUARED)
     return height / (_ROOT_TAU * math.sqrt(variance))
 
 

@@ -116,7 +116,8 @@ def price_moves(facts: QuoteFacts) -> Finding:
     """The price does not stand still under moving time stamps for longer than is usual."""
     served = facts.served
     learned = facts.context.learned
-    if learned is None or served.quote.source not in {*learned.traces, *learned.unchanged_s}:
+    source = served.quote.source
+    if learned is None or (source not in learned.traces and source not in learned.unchanged_s):
         return not_run("price_moves", f"nothing is known of {served.quote.source}'s last word")
     if not facts.market.regular_hours:
         return not_run("price_moves", "nothing has to move while the market is closed")

@@ -223,7 +223,7 @@ def validate(facts: QuoteFacts) -> tuple[Finding, ...]:
     """The served quote's own checks and those of the answer."""
     served = facts.served
     own = check_quote(served.quote, served.session, facts.lines)
-    return (*own, *(check(facts) for check in CHECKS))
+    return (*own, *[check(facts) for check in CHECKS])
 
 
 def _in_another_unit(observation: Observation, facts: QuoteFacts) -> bool:
