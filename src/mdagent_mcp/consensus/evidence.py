@@ -16,6 +16,7 @@ from mdagent_mcp.consensus.alignment import Observation
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.selection import Claim, Known, Selection, select
 from mdagent_mcp.consensus.tolerance import Tolerance
+from mdagent_mcp.consensus.track_knowledge import age_by, fault_by
 from mdagent_mcp.domain.prices import Session
 
 SAME_PRICE: Final = 5e-4
@@ -85,17 +86,18 @@ def weigh(voters: Sequence[Observation], silent: Sequence[Observation], setting:
 
 def _claim(observation: Observation, setting: Setting) -> Claim:
     quote, context = observation.quote, setting.context
-    dated = None if math.isinf(observation.vote_age_s) else observation.vote_age_s
+    record = context.track.record(quote.source)
+    dated = None if observation.vote_age_s == math.inf else observation.vote_age_s
     if observation.session is Session.CLOSED:
-        age = observation.vote_age_s if dated is not None else 0.0
+        age = 0.0 if dated is None else dated
     else:
-        age = context.track.age_s(quote.source, dated)
+        age = age_by(record, dated)
     return Claim(
-        value=observation.log_price,
-        drift=setting.tolerance.sigma**2 * min(max(age, _FRESHEST_S), _LONGEST_S),
-        fault=context.track.fault(quote.source, context.trust_in(quote.source)),
-        noise=_VENUE_VARIANCE if quote.venue_only else 0.0,
-        group=observation.group,
+        observation.log_price,
+        setting.tolerance.sigma**2 * min(max(age, _FRESHEST_S), _LONGEST_S),
+        fault_by(record, context.trust_in(quote.source)),
+        _VENUE_VARIANCE if quote.venue_only else 0.0,
+        observation.group,
     )
 
 

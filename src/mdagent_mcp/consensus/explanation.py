@@ -69,8 +69,8 @@ def explain(facts: QuoteFacts, assessment: Assessment, failures: Mapping[str, st
         explanation=Explanation(
             headline=headline(facts),
             assessment=assessment,
-            voices=tuple(v for v in voices if math.isfinite(v.price)),  # what is no number has no place in JSON
-            dissent=tuple(_dissent(v, facts) for v in voices if v.verdict not in _TAKEN),
+            voices=tuple([v for v in voices if math.isfinite(v.price)]),  # what is no number has no place in JSON
+            dissent=tuple([_dissent(v, facts) for v in voices if v.verdict not in _TAKEN]),
             failures=MappingProxyType({source: clean_text(reason) for source, reason in sorted(failures.items())}),
             learned=MappingProxyType(learned(facts)),
             use=MappingProxyType(advice(facts, assessment)),
@@ -136,17 +136,7 @@ def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:
     fusion = facts.fusion
     voters = {id(o): share for o, share in zip(_voters(facts), fusion.shares, strict=True)}
     relations = {id(o): relation for o, relation in fusion.outsiders}
-    reference = Reference(
-        served=facts.served,
-        previous_close=facts.reference_close,
-        closes=tuple(
-            o.quote.price
-            for o in facts.observations
-            if o.session is Session.CLOSED and o.session is not facts.served.session
-        ),
-        tolerance=facts.tolerance,
-        thresholds=facts.lines,
-    )
+    reference = _reference(facts)
     members = {id(o) for o in fusion.members}
     voices = []
     for observation in facts.observations:
@@ -160,6 +150,23 @@ def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:
                 verdict, cause = _in_its_unit(observation, reference, cause)
         voices.append(_voice(observation, voters.get(id(observation), 0.0), verdict, cause))
     return tuple(sorted(voices, key=lambda v: (_VERDICT_ORDER[v.verdict], v.source, v.session, v.price)))
+
+
+def _reference(facts: QuoteFacts) -> Reference:
+    """What outliers are measured by."""
+    served = facts.served
+    closes = () if served.session is Session.CLOSED else _closes(facts.observations)
+    return Reference(
+        served=served,
+        previous_close=facts.reference_close,
+        closes=closes,
+        tolerance=facts.tolerance,
+        thresholds=facts.lines,
+    )
+
+
+def _closes(observations: Iterable[Observation]) -> tuple[float, ...]:
+    return tuple([o.quote.price for o in observations if o.session is Session.CLOSED])
 
 
 def advice(facts: QuoteFacts, assessment: Assessment) -> dict[str, str]:

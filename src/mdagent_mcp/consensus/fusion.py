@@ -81,7 +81,7 @@ class Fusion:
     @property
     def confirming(self) -> tuple[Observation, ...]:
         """The members whose group counts as a confirmation."""
-        return tuple(m for m in self.members if m.group in self.corroborating)
+        return tuple([m for m in self.members if m.group in self.corroborating])
 
 
 def relate(first: Observation, second: Observation, tolerance: Tolerance) -> Relation:
@@ -133,10 +133,11 @@ def fuse(
     others = [o for o in ordered if id(o) not in won]
     confirmed = _confirmations(winner, others, _newest(ordered), (tolerance, thresholds))
     stating = _groups_by_price(winner)
+    limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
 
     def serving_order(member: Observation) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
         support = len(confirmed[id(member)]), len(stating[member.quote.price])
-        return _serving_order(member, thresholds, weighing.probability(member), support)
+        return _serving_order(member, limits, weighing.probability(member), support)
 
     ranked = sorted(winner, key=serving_order)
     members, served = tuple(ranked), ranked[0]
@@ -223,11 +224,10 @@ def _groups_by_price(clique: Iterable[Observation]) -> dict[float, set[str]]:
 
 
 def _serving_order(
-    observation: Observation, thresholds: GradingThresholds, probability: float, support: tuple[int, int]
+    observation: Observation, limits: Sequence[float], probability: float, support: tuple[int, int]
 ) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
-    """Best first; `support` is how many groups confirm the price, and how many state exactly that one."""
+    """Best first; `limits` are the delays of the letters, `support` is how many groups confirm the price, and how many state exactly that one."""
     delay = math.inf if observation.delay_s is None else observation.delay_s
-    limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
     band = bisect_left(limits, delay) + (observation.delay_s is None)
     likely = round(probability, _LIKELY_DIGITS)  # closer ones are equally likely
     quote = observation.quote

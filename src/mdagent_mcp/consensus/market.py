@@ -73,11 +73,11 @@ class Market:
 
 def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Market:
     """What the calendar says about `instrument` at `now`."""
-    state = calendar.state_at(now)
+    state, session = calendar.placed_at(now)
     if state in {MarketState.PRE, MarketState.POST} and instrument.asset_class not in _EXTENDED_ASSETS:
         state = MarketState.CLOSED
     known = state is not MarketState.UNKNOWN
-    current = calendar.session_at(now) if known and state is not MarketState.CLOSED else None
+    current = session if known and state is not MarketState.CLOSED else None
     return Market(
         state=state,
         calendar=calendar,

@@ -12,7 +12,7 @@ from mdagent_mcp.consensus.facts import QuoteFacts
 from mdagent_mcp.consensus.quote_checks import SOFT_CAP
 from mdagent_mcp.consensus.rules import failed, not_run, passed
 from mdagent_mcp.consensus.stamps import CONSTANT_STAMP, ZONE_SHIFT, frozen_s, frozen_text
-from mdagent_mcp.consensus.wording import duration_text, local_minute
+from mdagent_mcp.consensus.wording import duration_text, local_minute, utc_second
 from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.domain.quality import Finding, Severity
 
@@ -26,7 +26,7 @@ def event_time_present(facts: QuoteFacts) -> Finding:
     if facts.served.event_time is None:
         detail = f"{facts.served.quote.source}: {facts.served.reason}"
         return failed("event_time_present", detail, Severity.MAJOR)
-    return passed("event_time_present", f"{facts.served.quote.source} states {facts.served.event_time:%H:%M:%S} UTC")
+    return passed("event_time_present", f"{facts.served.quote.source} states {utc_second(facts.served.event_time)}")
 
 
 def event_time_not_future(facts: QuoteFacts) -> Finding:
@@ -35,7 +35,7 @@ def event_time_not_future(facts: QuoteFacts) -> Finding:
         return not_run("event_time_not_future", "no event time")
     if facts.served.cause.startswith("future"):
         return failed("event_time_not_future", f"{facts.served.quote.source}: {facts.served.reason}", Severity.MAJOR)
-    return passed("event_time_not_future", f"not after {facts.context.now:%H:%M:%S} UTC")
+    return passed("event_time_not_future", f"not after {utc_second(facts.context.now)}")
 
 
 def session_current(facts: QuoteFacts) -> Finding:
@@ -99,7 +99,7 @@ def stamp_advances(facts: QuoteFacts) -> Finding:
     if back > max(1.0, served.quote.event_time_resolution_s):
         detail = f"{served.quote.source} went back by {duration_text(back)}: another of its nodes answered"
         return failed("stamp_advances", detail, Severity.INFO)
-    return passed("stamp_advances", f"not before the {trace.stamp:%H:%M:%S} UTC that was stated last")
+    return passed("stamp_advances", f"not before the {utc_second(trace.stamp)} that was stated last")
 
 
 def stamp_zone(facts: QuoteFacts) -> Finding:
@@ -133,6 +133,6 @@ def trading(facts: QuoteFacts) -> Finding:
         return not_run("trading", "the market is not in regular trading")
     if facts.halted_since is None:
         return passed("trading", "no source shows a halt")
-    stamp = f"{facts.halted_since:%H:%M:%S} UTC"
+    stamp = utc_second(facts.halted_since)
     detail = f"no independent source shows a trade since {stamp}: halted, or nothing traded"
     return failed("trading", detail, Severity.MINOR, HALT_CAP)
