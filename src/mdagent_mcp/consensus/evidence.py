@@ -94,7 +94,7 @@ def _claim(observation: Observation, setting: Setting) -> Claim:
         age = age_by(record, dated)
     return Claim(
         observation.log_price,
-        setting.tolerance.sigma**2 * min(max(age, _FRESHEST_S), _LONGEST_S),
+        setting.tolerance.sigma**2 * (_FRESHEST_S if age < _FRESHEST_S else _LONGEST_S if age > _LONGEST_S else age),
         fault_by(record, context.trust_in(quote.source)),
         _VENUE_VARIANCE if quote.venue_only else 0.0,
         observation.group,

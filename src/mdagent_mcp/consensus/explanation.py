@@ -172,9 +172,9 @@ def _closes(observations: Iterable[Observation]) -> tuple[float, ...]:
 def advice(facts: QuoteFacts, assessment: Assessment) -> dict[str, str]:
     """What the number may be used for."""
     grade, limit = assessment.grade, assessment.limited_by
-    because = clean_text(limit.because, 100)
     if grade is Grade.A:
         return {"display": "yes", "analysis": "yes", "order_decision": "yes"}
+    because = clean_text(limit.because, 100)
     if grade is Grade.B:
         lifted = limit.raises_to.partition(" with ")[2] or limit.raises_to
         return {"display": "yes", "analysis": "yes", "order_decision": f"confirm first: {lifted or because}"}

@@ -7,7 +7,6 @@ dimension in `domain.quality.assess`, which makes the weakest dimension the grad
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -87,7 +86,7 @@ def grade_quote(
         findings,
     )
     limit = _with_attainable_grade(assessment, confirmed=facts.confirmed)
-    return assessment if limit is assessment.limited_by else replace(assessment, limited_by=limit)
+    return Assessment(assessment.grade, assessment.score, assessment.dimensions, limit, findings)
 
 
 def _with_attainable_grade(assessment: Assessment, *, confirmed: bool) -> Limit:
@@ -105,10 +104,12 @@ def _with_attainable_grade(assessment: Assessment, *, confirmed: bool) -> Limit:
     then = min(rest, key=lambda d: rest[d])
     attainable = grade_of(rest[then])
     if attainable is not assessment.grade and at_least(attainable, assessment.grade):
-        return replace(limit, raises_to=f"{attainable} with {limit.raises_to}")
-    if assessment.grade is Grade.A:
-        return replace(limit, raises_to=f"a higher score with {limit.raises_to}")
-    return replace(limit, raises_to=f"{limit.raises_to}, though {then} then limits it to {attainable}")
+        lifts = f"{attainable} with {limit.raises_to}"
+    elif assessment.grade is Grade.A:
+        lifts = f"a higher score with {limit.raises_to}"
+    else:
+        lifts = f"{limit.raises_to}, though {then} then limits it to {attainable}"
+    return Limit(limit.dimension, limit.score, limit.because, lifts)
 
 
 def timeliness(facts: QuoteFacts) -> DimensionScore:
@@ -173,7 +174,6 @@ def _calendar(facts: QuoteFacts) -> DimensionScore | None:
 
 def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionScore:
     """How many independent sources say the same."""
-    second = f"a second independent source within {_closeness(facts)}{_suggested(facts)}"
     if facts.contested:
         said = joined(f"{o.quote.source} ({price_text(o.quote.price)})" for o in facts.opponents)
         because = f"{facts.served.quote.source} ({price_text(facts.served.quote.price)}) is contradicted by {said}"
@@ -183,6 +183,7 @@ def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionSc
         because = f"{_alone(facts)}{_absent(failures)}"
         if not known:
             because += f"; memory has {facts.context.observations} observations of {facts.instrument.symbol}"
+        second = f"a second independent source within {_closeness(facts)}{_suggested(facts)}"
         return DimensionScore(KNOWN_SINGLE_SCORE if known else UNKNOWN_SINGLE_SCORE, because, second)
     rejected = [o.quote.source for o in facts.fusion.outliers]
     score = 100.0 if facts.groups >= 3 else 95.0

@@ -5,7 +5,7 @@ The rule of this module: the market's state comes from the calendar, never from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -35,6 +35,11 @@ class Market:
         last: the latest completed regular session.
         current: the session whose hours, extended ones included, contain `now`.
         next_open: when regular trading begins next.
+        regular_hours: whether regular trading goes on, or must be assumed to without a calendar.
+        extended_hours: whether pre- or post-market trading of this instrument goes on.
+        known: whether the calendar covers the instant.
+        continuous: whether the market has no sessions within its week, so that session tags of vendors mean nothing.
+        paused_at: start of the midday break while it lasts.
     """
 
     state: MarketState
@@ -45,30 +50,23 @@ class Market:
     current: TradingSession | None
     next_open: datetime | None
 
-    @property
-    def regular_hours(self) -> bool:
-        """Whether regular trading goes on, or must be assumed to without a calendar."""
-        return self.state in _REGULAR
+    regular_hours: bool = field(init=False)
+    extended_hours: bool = field(init=False)
+    known: bool = field(init=False)
+    continuous: bool = field(init=False)
+    paused_at: datetime | None = field(init=False)
 
-    @property
-    def extended_hours(self) -> bool:
-        """Whether pre- or post-market trading of this instrument goes on."""
-        return self.state in _EXTENDED
-
-    @property
-    def known(self) -> bool:
-        """Whether the calendar covers the instant."""
-        return self.state is not MarketState.UNKNOWN
-
-    @property
-    def paused_at(self) -> datetime | None:
-        """Start of the midday break while it lasts."""
-        return self.current.break_start if self.state is MarketState.BREAK and self.current is not None else None
-
-    @property
-    def continuous(self) -> bool:
-        """Whether the market has no sessions within its week, so that session tags of vendors mean nothing."""
-        return self.calendar.name in _CONTINUOUS
+    def __post_init__(self) -> None:
+        state, current = self.state, self.current
+        derived = {
+            "regular_hours": state in _REGULAR,
+            "extended_hours": state in _EXTENDED,
+            "known": state is not MarketState.UNKNOWN,
+            "continuous": self.calendar.name in _CONTINUOUS,
+            "paused_at": current.break_start if state is MarketState.BREAK and current is not None else None,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
 
 def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Market:

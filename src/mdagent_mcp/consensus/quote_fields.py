@@ -83,7 +83,11 @@ def agreed_previous_close(observations: Sequence[Observation], learned: SymbolKn
     remembered = None if learned is None else learned.previous_official_close
     if not claims:
         return PreviousClose(None)
-    camps = [[(o, c) for o, c in claims if _same(c, value)] for value in dict.fromkeys(c for _, c in claims)]
+    values = list(dict.fromkeys([close for _, close in claims]))
+    if len(values) == 1:  # the usual case: all state the same
+        groups = len({o.group for o, _ in claims})
+        return PreviousClose(values[0], _sources(claims), groups=groups)
+    camps = [[(o, c) for o, c in claims if _same(c, value)] for value in values]
     sizes = [len({o.group for o, _ in camp}) for camp in camps]
     most = max(sizes)
     candidates = [camp for camp, size in zip(camps, sizes, strict=True) if size == most]
@@ -93,8 +97,11 @@ def agreed_previous_close(observations: Sequence[Observation], learned: SymbolKn
     members = {id(o) for o, _ in chosen}
     settled = bool(backed) or all(_same(camp[0][1], value) for camp in candidates)
     dissenters = tuple((o.quote.source, c) for o, c in claims if id(o) not in members)
-    sources = tuple(dict.fromkeys(o.quote.source for o, _ in chosen))
-    return PreviousClose(value, sources, dissenters, settled, most)
+    return PreviousClose(value, _sources(chosen), dissenters, settled, most)
+
+
+def _sources(claims: Sequence[tuple[Observation, float]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([o.quote.source for o, _ in claims]))
 
 
 def fill_fields(

@@ -216,7 +216,6 @@ def _facts(
     own = fusion.served.quote.previous_close
     if not previous.settled and own is not None:
         previous = replace(previous, value=own)
-    stated = [o.quote.currency for o in (*fusion.members, *usable) if o.quote.currency is not None]
     fixed = instrument.currency if symbol_fixes_currency(instrument) else None
     return QuoteFacts(
         instrument=instrument,
@@ -227,7 +226,7 @@ def _facts(
         fusion=fusion,
         previous=previous,
         tolerance=tolerance_for(instrument, fusion.served.quote.price, context.learned),
-        currency=stated[0] if stated else fixed,
+        currency=next((c for o in (*fusion.members, *usable) if (c := o.quote.currency) is not None), fixed),
         halted_since=halted_since(fusion, market, context),
     )
 

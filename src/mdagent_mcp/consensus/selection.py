@@ -153,7 +153,8 @@ def interval(selection: Selection, value: float) -> tuple[float, float]:
     parts = [part for part in selection.parts if part[0] >= _LIGHT * heavy]
     if not parts:
         return value, value
-    return min(_quantile(0.025, parts), value), max(_quantile(0.975, parts), value)
+    rooted = [(0.5 * weight, centre, math.sqrt(variance) * _ROOT_2) for weight, centre, variance in parts]
+    return min(_quantile(0.025, rooted), value), max(_quantile(0.975, rooted), value)
 
 
 def _witnesses(claims: Sequence[Claim], known: Known) -> list[Claim]:
@@ -187,7 +188,8 @@ def _youngest_sound(ordered: Sequence[Claim], known: Known) -> list[float]:
         at, common = now.value - now.bias, now.noise + rounding
         for last in range(j):
             then = ordered[last]
-            variance = max(now.drift - then.drift, least) + common + then.noise
+            between = now.drift - then.drift
+            variance = (between if between > least else least) + common + then.noise
             step = _density(at - then.value + then.bias, variance)
             ahead[last] = wrong[j] * ahead[last] + right * step * after
     weights, before = [], 1.0
@@ -235,21 +237,20 @@ def _within(value: float, tolerance: float, parts: Sequence[tuple[float, float, 
     return min(1.0, total)
 
 
-def _below(value: float, parts: Sequence[tuple[float, float, float]]) -> float:
-    """The weight of the truths below `value`."""
-    reached = 0.0
-    for weight, centre, root in parts:
-        z = (value - centre) / root
-        reached += 0.5 * weight * (1.0 + _NARROW * math.erf(z) + _WIDE_PART * math.erf(z / _SCALE))
-    return reached
-
-
-def _quantile(share: float, parts: Sequence[tuple[float, float, float]]) -> float:
-    rooted = [(weight, centre, math.sqrt(variance) * _ROOT_2) for weight, centre, variance in parts]
-    wanted = share * sum(weight for weight, _, _ in rooted)
-    low = min(centre - _REACH * root for _, centre, root in rooted)
-    high = max(centre + _REACH * root for _, centre, root in rooted)
+def _quantile(share: float, rooted: Sequence[tuple[float, float, float]]) -> float:
+    """Where the weight below reaches `share` of all; parts as half weight, centre and root of twice the variance."""
+    erf = math.erf
+    wanted = share * sum([2.0 * half for half, _, _ in rooted])
+    low = min([centre - _REACH * root for _, centre, root in rooted])
+    high = max([centre + _REACH * root for _, centre, root in rooted])
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _below(middle, rooted) < wanted else (low, middle)
+        below = 0.0
+        for half, centre, root in rooted:
+            z = (middle - centre) / root
+            below += half * (1.0 + _NARROW * erf(z) + _WIDE_PART * erf(z / _SCALE))
+        if below < wanted:
+            low = middle
+        else:
+            high = middle
     return (low + high) / 2
