@@ -135,27 +135,28 @@ def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = ""
     if refusal:
         standing = Standing.REFUSED
     delay = None if event_time is None else _delay(quote, session, event_time, market, context)
-    coarse = quote.event_time_resolution_s if session is not Session.CLOSED else 0.0
-    usable = 0 < quote.price < math.inf
+    source, price = quote.source, quote.price
     return Observation(
         quote=quote,
-        group=context.group_of(quote.source),
+        group=context.groups.get(source, source),
         session=session,
         standing=standing,
         event_time=event_time,
         delay_s=delay,
-        vote_age_s=_vote_age_s(quote, delay, coarse, context),
-        weight=vote_weight(context.trust_in(quote.source)),
-        log_price=math.log(quote.price) if usable else -math.inf,
+        vote_age_s=_vote_age_s(quote, session, delay, context),
+        weight=vote_weight(context.trust_in(source)),
+        log_price=math.log(price) if 0 < price < math.inf else -math.inf,
         sound=is_sound(quote, session, context.thresholds),
         cause=refusal or doubt or _cause(standing, session, event_time, market),
     )
 
 
-def _vote_age_s(quote: Quote, delay_s: float | None, resolution_s: float, context: QuoteContext) -> float:
+def _vote_age_s(quote: Quote, session: Session, delay_s: float | None, context: QuoteContext) -> float:
     """The most likely age; that of an undated price is known once its source's lag was learned."""
     if delay_s is not None:
-        return max(0.0, delay_s - resolution_s / 2 if resolution_s > 1 else delay_s)
+        resolution_s = quote.event_time_resolution_s
+        coarse = resolution_s > 1 and session is not Session.CLOSED
+        return max(0.0, delay_s - resolution_s / 2) if coarse else delay_s
     learned = quote.session is not Session.CLOSED and context.track.record(quote.source) is not None
     return context.track.age_s(quote.source, None) if learned else math.inf
 
@@ -316,6 +317,8 @@ def _lag(own: Observation, own_time: datetime, peer: Observation, allowed: float
 
 
 def _cause(standing: Standing, session: Session, event_time: datetime | None, market: Market) -> str:
+    if standing is Standing.CURRENT:
+        return ""
     if standing is Standing.EARLIER and event_time is not None:
         return f"stale by {duration_text((market.now - event_time).total_seconds())}: from before the session"
     if standing is Standing.UNDATED:

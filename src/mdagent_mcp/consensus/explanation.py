@@ -137,7 +137,7 @@ def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:
     voters = {id(o): share for o, share in zip(_voters(facts), fusion.shares, strict=True)}
     relations = {id(o): relation for o, relation in fusion.outsiders}
     reference = _reference(facts)
-    members = {id(o) for o in fusion.members}
+    members = set(map(id, fusion.members))
     voices = []
     for observation in facts.observations:
         if observation is facts.served:
@@ -223,7 +223,7 @@ def _tolerance_origin(facts: QuoteFacts) -> str:
 def _clock_offsets(facts: QuoteFacts) -> dict[str, str]:
     """The corrections of the sources' clocks that were made; none are told where all clocks are right."""
     offsets = facts.context.clock_offsets
-    asked = dict.fromkeys(o.quote.source for o in facts.observations)
+    asked = dict.fromkeys([o.quote.source for o in facts.observations])
     told = [
         f"{source} {abs(offsets[source]):.1f} s {'ahead' if offsets[source] > 0 else 'behind'}"
         for source in asked

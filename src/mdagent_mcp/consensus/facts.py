@@ -72,8 +72,8 @@ class QuoteFacts:
     @cached_property
     def confirming(self) -> tuple[Observation, ...]:
         """The served quote and those of the vote's confirmations that the rubric's line of the same price includes."""
-        closeness = self.lines.same_price + self.tolerance.spread
-        return tuple(m for m in self.fusion.confirming if self._distance(m) <= closeness)
+        closeness, own = self.lines.same_price + self.tolerance.spread, self.served.log_price
+        return tuple([m for m in self.fusion.confirming if abs(m.log_price - own) <= closeness])
 
     @cached_property
     def opponents(self) -> tuple[Observation, ...]:

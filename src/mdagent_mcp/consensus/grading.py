@@ -226,7 +226,7 @@ def completeness(facts: QuoteFacts, fields: Fields) -> DimensionScore:
 
 def sources_used(facts: QuoteFacts) -> tuple[str, ...]:
     """The agreeing sources, the served one first."""
-    return tuple(dict.fromkeys(m.quote.source for m in facts.fusion.members))
+    return tuple(dict.fromkeys([m.quote.source for m in facts.fusion.members]))
 
 
 def _closeness(facts: QuoteFacts) -> str:

@@ -129,10 +129,8 @@ def select(claims: Sequence[Claim], known: Known, eligible: Sequence[bool] | Non
         for weight, w in zip(weights, witnesses, strict=True)
         if weight > _NEGLIGIBLE
     ]
-    chances: dict[float, float] = {}
-    for claim in claims:
-        if claim.value not in chances:
-            chances[claim.value] = _within(claim.value, known.tolerance, parts)
+    rooted = _rooted(parts)
+    chances = {value: _within(value, known.tolerance, rooted) for value in {claim.value for claim in claims}}
     probabilities = tuple([chances[c.value] for c in claims])
     best = max(
         [i for i, yes in enumerate(allowed) if yes],
@@ -153,7 +151,7 @@ def interval(selection: Selection, value: float) -> tuple[float, float]:
     parts = [part for part in selection.parts if part[0] >= _LIGHT * heavy]
     if not parts:
         return value, value
-    rooted = [(0.5 * weight, centre, math.sqrt(variance) * _ROOT_2) for weight, centre, variance in parts]
+    rooted = _rooted(parts)
     return min(_quantile(0.025, rooted), value), max(_quantile(0.975, rooted), value)
 
 
@@ -226,19 +224,24 @@ def _density(distance: float, variance: float) -> float:
     return height / (_ROOT_TAU * math.sqrt(variance))
 
 
-def _within(value: float, tolerance: float, parts: Sequence[tuple[float, float, float]]) -> float:
+def _rooted(parts: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
+    """Parts as half weight, centre and root of twice the variance."""
+    return [(0.5 * weight, centre, math.sqrt(variance) * _ROOT_2) for weight, centre, variance in parts]
+
+
+def _within(value: float, tolerance: float, rooted: Sequence[tuple[float, float, float]]) -> float:
     """The probability that the truth lies within `tolerance` of `value`."""
-    total = 0.0
-    for weight, centre, variance in parts:
-        root = math.sqrt(variance) * _ROOT_2
-        low, high = (value - centre - tolerance) / root, (value - centre + tolerance) / root
-        near = _NARROW * (math.erf(high) - math.erf(low))
-        total += 0.5 * weight * (near + _WIDE_PART * (math.erf(high / _SCALE) - math.erf(low / _SCALE)))
+    erf, total = math.erf, 0.0
+    for half, centre, root in rooted:
+        away = value - centre
+        low, high = (away - tolerance) / root, (away + tolerance) / root
+        near = _NARROW * (erf(high) - erf(low))
+        total += half * (near + _WIDE_PART * (erf(high / _SCALE) - erf(low / _SCALE)))
     return min(1.0, total)
 
 
 def _quantile(share: float, rooted: Sequence[tuple[float, float, float]]) -> float:
-    """Where the weight below reaches `share` of all; parts as half weight, centre and root of twice the variance."""
+    """Where the weight below reaches `share` of all."""
     erf = math.erf
     wanted = share * sum([2.0 * half for half, _, _ in rooted])
     low = min([centre - _REACH * root for _, centre, root in rooted])

@@ -30,6 +30,7 @@ GRADE_FLOORS: Final[tuple[tuple[float, Grade], ...]] = (
     (0.0, Grade.F),
 )
 """Lowest score of each letter, best first."""
+_FLOORS: Final[Mapping[Grade, float]] = {grade: floor for floor, grade in GRADE_FLOORS}
 
 
 def grade_of(score: float) -> Grade:
@@ -169,11 +170,10 @@ def assess(dimensions: Mapping[Dimension, DimensionScore], findings: tuple[Findi
     weakest = min(capped, key=lambda d: (capped[d].score, _ORDER[d]))
     low = capped[weakest].score
     penalty = min(MAX_PENALTY, sum([100.0 - s.score for s in capped.values()]) / len(capped) / 10.0)
-    floor = next(bound for bound, _ in GRADE_FLOORS if low >= bound)
-    score = round(max(floor, low - penalty), 1)
+    grade = grade_of(low)
     return Assessment(
-        grade_of(low),
-        score,
+        grade,
+        round(max(_FLOORS[grade], low - penalty), 1),
         {d: round(s.score, 1) for d, s in capped.items()},
         Limit(weakest, round(low, 1), capped[weakest].because, capped[weakest].raises_to),
         findings,
