@@ -193,9 +193,7 @@ def lagging(observations: tuple[Observation, ...], tolerance: Tolerance) -> tupl
     return tuple([_lagging(o, observations, newest, allowed) for o in observations])
 
 
-def _lagging(
-    observation: Observation, peers: tuple[Observation, ...], newest: datetime, allowed: float
-) -> Observation:
+def _lagging(observation: Observation, peers: tuple[Observation, ...], newest: datetime, allowed: float) -> Observation:
     own, delay = observation.event_time, observation.delay_s
     if own is None or delay is None or observation.session is Session.CLOSED:
         return observation

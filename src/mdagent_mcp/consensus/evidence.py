@@ -18,6 +18,7 @@ from mdagent_mcp.consensus.selection import Claim, Known, Selection, select
 from mdagent_mcp.consensus.tolerance import Tolerance
 from mdagent_mcp.consensus.track_knowledge import age_by, fault_by
 from mdagent_mcp.domain.prices import Session
+from mdagent_mcp.resilience.track_record import TrackRecord
 
 SAME_PRICE: Final = 5e-4
 """Two prices within five basis points, or one step, mean the same: the main venues' own last trades lie that close to
@@ -87,18 +88,21 @@ def weigh(voters: Sequence[Observation], silent: Sequence[Observation], setting:
 def _claim(observation: Observation, setting: Setting) -> Claim:
     quote, context = observation.quote, setting.context
     record = context.track.record(quote.source)
-    dated = None if observation.vote_age_s == math.inf else observation.vote_age_s
-    if observation.session is Session.CLOSED:
-        age = 0.0 if dated is None else dated
-    else:
-        age = age_by(record, dated)
     return Claim(
         observation.log_price,
-        setting.tolerance.sigma**2 * (_FRESHEST_S if age < _FRESHEST_S else _LONGEST_S if age > _LONGEST_S else age),
+        setting.tolerance.sigma**2 * min(max(_age_s(observation, record), _FRESHEST_S), _LONGEST_S),
         fault_by(record, context.trust_in(quote.source)),
         _VENUE_VARIANCE if quote.venue_only else 0.0,
         observation.group,
     )
+
+
+def _age_s(observation: Observation, record: TrackRecord | None) -> float:
+    """The believed age; an official close without a time is as old as it should be."""
+    dated = None if observation.vote_age_s == math.inf else observation.vote_age_s
+    if observation.session is Session.CLOSED:
+        return 0.0 if dated is None else dated
+    return age_by(record, dated)
 
 
 def _known(heard: Sequence[Observation], setting: Setting) -> Known:

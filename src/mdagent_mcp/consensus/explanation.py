@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -136,7 +137,6 @@ def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:
     fusion = facts.fusion
     voters = {id(o): share for o, share in zip(_voters(facts), fusion.shares, strict=True)}
     relations = {id(o): relation for o, relation in fusion.outsiders}
-    reference = _reference(facts)
     members = set(map(id, fusion.members))
     voices = []
     for observation in facts.observations:
@@ -145,6 +145,7 @@ def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:
         elif id(observation) in members:
             verdict, cause = VoiceVerdict.AGREES, observation.cause
         else:
+            reference = _reference(facts)
             verdict, cause = _outside(observation, relations.get(id(observation)), reference)
             if verdict is VoiceVerdict.DELAYED and facts.unit_is_settled:
                 verdict, cause = _in_its_unit(observation, reference, cause)
@@ -207,17 +208,20 @@ def _tolerance_origin(facts: QuoteFacts) -> str:
     """How close prices must be, and which of it was learned."""
     known = facts.context.learned
     within = basis_points(facts.tolerance.agreement(facts.lines.real_time_s))
-    figures = {
-        "volatility": None if known is None else known.volatility_per_sqrt_s,
-        "spread": None if known is None else known.relative_spread,
-        "price step": None if known is None else known.tick,
-    }
-    learned_ones = [name for name, value in figures.items() if value is not None]
-    assumed = [name for name, value in figures.items() if value is None]
-    parts = [f"learned {joined(learned_ones)}"] if learned_ones else []
+    figures = (None,) * 3 if known is None else (known.volatility_per_sqrt_s, known.relative_spread, known.tick)
+    origin = _figures_origin(*[figure is not None for figure in figures])
+    return f"prices {facts.lines.real_time_s:g} s apart agree within {within}: {origin}"
+
+
+@cache
+def _figures_origin(*learned_ones: bool) -> str:
+    """Which of volatility, spread and price step are learned, as words."""
+    named = list(zip(("volatility", "spread", "price step"), learned_ones, strict=True))
+    known, assumed = [name for name, yes in named if yes], [name for name, yes in named if not yes]
+    parts = [f"learned {joined(known)}"] if known else []
     if assumed:
         parts.append(f"documented default{'' if len(assumed) == 1 else 's'} for {joined(assumed)}")
-    return f"prices {facts.lines.real_time_s:g} s apart agree within {within}: {', '.join(parts)}"
+    return ", ".join(parts)
 
 
 def _clock_offsets(facts: QuoteFacts) -> dict[str, str]:

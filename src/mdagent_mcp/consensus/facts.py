@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -36,6 +36,12 @@ class QuoteFacts:
         currency: the currency of the answer.
         halted_since: the last trade that independent sources agree on, when nothing was traded since for so long that
             trading seems halted; None otherwise.
+        served: the observation whose value is the answer.
+        lines: the rubric's lines.
+        confirming: the served quote and those of the vote's confirmations that the rubric's line of the same price
+            includes.
+        groups: how many independent groups say the same.
+        confirmed: whether two independent groups do.
     """
 
     instrument: Instrument
@@ -49,31 +55,19 @@ class QuoteFacts:
     currency: str | None
     halted_since: datetime | None = None
 
-    @cached_property
-    def served(self) -> Observation:
-        """The observation whose value is the answer."""
-        return self.fusion.served
+    served: Observation = field(init=False, repr=False, compare=False)
+    lines: GradingThresholds = field(init=False, repr=False, compare=False)
+    confirming: tuple[Observation, ...] = field(init=False, repr=False, compare=False)
+    groups: int = field(init=False, repr=False, compare=False)
+    confirmed: bool = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def lines(self) -> GradingThresholds:
-        """The rubric's lines."""
-        return self.context.thresholds
-
-    @cached_property
-    def confirmed(self) -> bool:
-        """Whether two independent groups say the same."""
-        return self.groups > 1
-
-    @cached_property
-    def groups(self) -> int:
-        """How many independent groups say the same."""
-        return len({o.group for o in self.confirming})
-
-    @cached_property
-    def confirming(self) -> tuple[Observation, ...]:
-        """The served quote and those of the vote's confirmations that the rubric's line of the same price includes."""
-        closeness, own = self.lines.same_price + self.tolerance.spread, self.served.log_price
-        return tuple([m for m in self.fusion.confirming if abs(m.log_price - own) <= closeness])
+    def __post_init__(self) -> None:
+        # nearly every check reads these; in a frozen class without slots they go straight to where they are kept
+        served, lines = self.fusion.served, self.context.thresholds
+        closeness, own = lines.same_price + self.tolerance.spread, served.log_price
+        confirming = tuple([m for m in self.fusion.confirming if abs(m.log_price - own) <= closeness])
+        groups = len({m.group for m in confirming})
+        self.__dict__.update(served=served, lines=lines, confirming=confirming, groups=groups, confirmed=groups > 1)
 
     @cached_property
     def opponents(self) -> tuple[Observation, ...]:
@@ -97,13 +91,13 @@ class QuoteFacts:
     def _distance(self, other: Observation) -> float:
         return abs(other.log_price - self.served.log_price)
 
-    @cached_property
+    @property
     def unit_is_settled(self) -> bool:
         """Whether it is known in which unit the price is: two groups say the same, or memory knows the last close."""
         learned = self.context.learned
         return self.confirmed or (learned is not None and learned.previous_official_close is not None)
 
-    @cached_property
+    @property
     def reference_close(self) -> float | None:
         """The remembered previous close, else the one the sources state."""
         learned = self.context.learned

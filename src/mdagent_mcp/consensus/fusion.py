@@ -210,8 +210,7 @@ def _group_votes(clique: Iterable[Observation]) -> dict[str, float]:
     """The vote of each upstream group: that of its most trusted member, however many members say the same."""
     votes: dict[str, float] = {}
     for member in clique:
-        known = votes.get(member.group, 0.0)
-        votes[member.group] = member.weight if member.weight > known else known
+        votes[member.group] = max(member.weight, votes.get(member.group, 0.0))
     return votes
 
 
@@ -226,7 +225,14 @@ def _groups_by_price(clique: Iterable[Observation]) -> dict[float, set[str]]:
 def _serving_order(
     observation: Observation, limits: Sequence[float], probability: float, support: tuple[int, int]
 ) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
-    """Best first; `limits` are the delays of the letters, `support` is how many groups confirm the price, and how many state exactly that one."""
+    """Best first.
+
+    Args:
+        observation: one of those that agree.
+        limits: the delays of the letters.
+        probability: that it is right.
+        support: how many groups confirm its price, and how many state exactly that one.
+    """
     delay = math.inf if observation.delay_s is None else observation.delay_s
     band = bisect_left(limits, delay) + (observation.delay_s is None)
     likely = round(probability, _LIKELY_DIGITS)  # closer ones are equally likely

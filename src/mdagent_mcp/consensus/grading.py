@@ -47,6 +47,7 @@ KNOWN_SINGLE_SCORE: Final = 89.0
 UNKNOWN_SINGLE_SCORE: Final = 79.0
 CONTESTED_SCORE: Final = 63.0
 OUTLIER_SCORE: Final = 92.0
+_FULL: Final = DimensionScore(100.0)
 _SINGLE_SOURCE: Final = frozenset({Dimension.CORROBORATION, Dimension.PLAUSIBILITY})
 _DAY_S: Final = 86400.0
 _COMPLETENESS: Final = (100.0, 88.0, 88.0, 84.0, 80.0)
@@ -73,15 +74,14 @@ def grade_quote(
     facts: QuoteFacts, fields: Fields, findings: tuple[Finding, ...], failures: Mapping[str, str]
 ) -> Assessment:
     """Grade the answer; `failures` (source -> reason) tell why there is no second opinion."""
-    full = DimensionScore(100.0)
     assessment = assess(
         {
             Dimension.TIMELINESS: timeliness(facts),
             Dimension.CORROBORATION: corroboration(facts, failures),
-            Dimension.VALIDITY: full,
+            Dimension.VALIDITY: _FULL,
             Dimension.PLAUSIBILITY: plausibility(facts),
             Dimension.COMPLETENESS: completeness(facts, fields),
-            Dimension.CONSISTENCY: full,
+            Dimension.CONSISTENCY: _FULL,
         },
         findings,
     )
@@ -124,7 +124,7 @@ def timeliness(facts: QuoteFacts) -> DimensionScore:
 def _delay(facts: QuoteFacts) -> DimensionScore:
     served = facts.served
     if facts.halted_since is not None:
-        return DimensionScore(100.0)  # the last trade there is; the check of trading sets the cap
+        return _FULL  # the last trade there is; the check of trading sets the cap
     if served.delay_s is None:
         because = f"{served.quote.source}: {served.reason}"
         return DimensionScore(UNDATED_SCORE, because, "a source that states the time")
@@ -200,9 +200,9 @@ def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionSc
 def plausibility(facts: QuoteFacts) -> DimensionScore:
     """How far a single source can be believed; a confirmed price needs no such belief."""
     if facts.confirmed:
-        return DimensionScore(100.0)
+        return _FULL
     source = facts.served.quote.source
-    scores = [DimensionScore(100.0)]
+    scores = [_FULL]
     if not facts.context.symbol_is_known:
         wanted = facts.lines.known_observations
         because = f"{facts.context.observations} of {wanted} observations of {facts.instrument.symbol} to judge by"
@@ -219,7 +219,7 @@ def completeness(facts: QuoteFacts, fields: Fields) -> DimensionScore:
     """What is missing beside the price."""
     missing = fields.missing
     if not missing:
-        return DimensionScore(100.0)
+        return _FULL
     because = f"{joined(name.replace('_', ' ') for name in missing)} missing from {joined(sources_used(facts))}"
     return DimensionScore(_COMPLETENESS[min(len(missing), 4)], because, "a source that states them")
 

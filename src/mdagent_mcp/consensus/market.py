@@ -58,15 +58,12 @@ class Market:
 
     def __post_init__(self) -> None:
         state, current = self.state, self.current
-        derived = {
-            "regular_hours": state in _REGULAR,
-            "extended_hours": state in _EXTENDED,
-            "known": state is not MarketState.UNKNOWN,
-            "continuous": self.calendar.name in _CONTINUOUS,
-            "paused_at": current.break_start if state is MarketState.BREAK and current is not None else None,
-        }
-        for name, value in derived.items():
-            object.__setattr__(self, name, value)
+        derive = object.__setattr__  # every quote and most checks ask for these
+        derive(self, "regular_hours", state in _REGULAR)
+        derive(self, "extended_hours", state in _EXTENDED)
+        derive(self, "known", state is not MarketState.UNKNOWN)
+        derive(self, "continuous", self.calendar.name in _CONTINUOUS)
+        derive(self, "paused_at", current.break_start if state is MarketState.BREAK and current is not None else None)
 
 
 def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Market:

@@ -154,9 +154,7 @@ def _book(quotes: Sequence[Quote], session: Session) -> tuple[float | None, floa
     return None, None
 
 
-def _end(
-    quotes: Sequence[Quote], name: str, track: TrackKnowledge, fits: Callable[[float], bool]
-) -> float | None:
+def _end(quotes: Sequence[Quote], name: str, track: TrackKnowledge, fits: Callable[[float], bool]) -> float | None:
     """An end of the day's range: the served source's own even when it does not fit, which a check reports."""
     own: float | None = getattr(quotes[0], name)
     if own is not None and not track.is_mostly_wrong(quotes[0].source, name):
@@ -164,9 +162,7 @@ def _end(
     return _best(quotes, name, track, fits)
 
 
-def _best(
-    quotes: Sequence[Quote], name: str, track: TrackKnowledge, fits: Callable[[float], bool]
-) -> float | None:
+def _best(quotes: Sequence[Quote], name: str, track: TrackKnowledge, fits: Callable[[float], bool]) -> float | None:
     """The first value that fits, of a source that was mostly wrong in this field only when no other has one."""
     doubtful: float | None = None
     for quote in quotes:

@@ -200,7 +200,8 @@ def _facts(
     wanted = answered_session(observations, market)
     placed = _doubted(tuple([stand_for(wanted, o) for o in observations]), context)
     usable = [o for o in placed if o.standing is not Standing.REFUSED]
-    tolerance = tolerance_for(instrument, median_low({o.quote.price for o in usable}), context.learned)
+    middle = median_low({o.quote.price for o in usable})
+    tolerance = tolerance_for(instrument, middle, context.learned)
     if context.learned is not None:
         placed = lagging(placed, tolerance)
     previous = agreed_previous_close(placed, context.learned)
@@ -210,10 +211,8 @@ def _facts(
     heard = {voters[0].standing, Standing.UNDATED}
     silent = [o for o in placed if id(o) not in having_say and o.standing in heard and o.session is wanted]
     weighing = weigh(voters, silent, Setting(tolerance=tolerance, context=context, previous_close=previous.value))
-    fusion = fuse(
-        voters, tolerance, context.thresholds, lambda o: _is_implausible(o, reference, context), weighing
-    )
-    own = fusion.served.quote.previous_close
+    fusion = fuse(voters, tolerance, context.thresholds, lambda o: _is_implausible(o, reference, context), weighing)
+    price, own = fusion.served.quote.price, fusion.served.quote.previous_close
     if not previous.settled and own is not None:
         previous = replace(previous, value=own)
     fixed = instrument.currency if symbol_fixes_currency(instrument) else None
@@ -225,7 +224,7 @@ def _facts(
         observations=placed,
         fusion=fusion,
         previous=previous,
-        tolerance=tolerance_for(instrument, fusion.served.quote.price, context.learned),
+        tolerance=tolerance if price == middle else tolerance_for(instrument, price, context.learned),
         currency=next((c for o in (*fusion.members, *usable) if (c := o.quote.currency) is not None), fixed),
         halted_since=halted_since(fusion, market, context),
     )

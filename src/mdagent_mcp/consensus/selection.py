@@ -159,17 +159,10 @@ def _witnesses(claims: Sequence[Claim], known: Known) -> list[Claim]:
     """The claims in order of drift, those left out that a younger one of their group already says."""
     kept: list[Claim] = []
     for claim in sorted(claims, key=lambda c: (c.drift, c.fault, abs(c.value - known.centre), c.value, c.group)):
-        if not (claim.group and _is_said(claim, kept, known.tolerance)):
+        same = [k for k in kept if k.group == claim.group] if claim.group else ()
+        if not any(abs(k.value - claim.value) <= known.tolerance for k in same):
             kept.append(claim)
     return kept
-
-
-def _is_said(claim: Claim, kept: Sequence[Claim], tolerance: float) -> bool:
-    """Whether another of its group says the same."""
-    for other in kept:
-        if other.group == claim.group and abs(other.value - claim.value) <= tolerance:
-            return True
-    return False
 
 
 def _youngest_sound(ordered: Sequence[Claim], known: Known) -> list[float]:
@@ -186,8 +179,7 @@ def _youngest_sound(ordered: Sequence[Claim], known: Known) -> list[float]:
         at, common = now.value - now.bias, now.noise + rounding
         for last in range(j):
             then = ordered[last]
-            between = now.drift - then.drift
-            variance = (between if between > least else least) + common + then.noise
+            variance = max(now.drift - then.drift, least) + common + then.noise
             step = _density(at - then.value + then.bias, variance)
             ahead[last] = wrong[j] * ahead[last] + right * step * after
     weights, before = [], 1.0

@@ -79,7 +79,7 @@ class Tolerance:
 
     def agreement(self, apart_s: float) -> float:
         """Greatest difference of two prices, `apart_s` seconds apart, that agree."""
-        clipped = _SHORTEST_S if apart_s < _SHORTEST_S else _LONGEST_S if apart_s > _LONGEST_S else apart_s
+        clipped = min(max(apart_s, _SHORTEST_S), _LONGEST_S)
         return _BASE + 3 * math.sqrt(self.spread**2 / 2 + self.sigma**2 * clipped) + self.tick
 
     def conflict(self, apart_s: float) -> float:
