@@ -13,6 +13,7 @@ from mdagent_mcp.consensus.fusion import Fusion, Relation
 from mdagent_mcp.consensus.market import Market
 from mdagent_mcp.consensus.quote_fields import PreviousClose
 from mdagent_mcp.consensus.tolerance import Tolerance
+from mdagent_mcp.consensus.wording import local_minute
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Session
 
@@ -87,6 +88,12 @@ class QuoteFacts:
     def contested(self) -> bool:
         """Whether as many independent groups contradict the served price, unexplained, as support it."""
         return self.fusion.contested or 0 < self.groups <= len({o.group for o in self.opponents})
+
+    @cached_property
+    def event_minute(self) -> str:
+        """When the served price was true, on the exchange's clock; empty without a time."""
+        instant = self.served.event_time
+        return "" if instant is None else local_minute(instant, self.market.calendar)
 
     def _distance(self, other: Observation) -> float:
         return abs(other.log_price - self.served.log_price)

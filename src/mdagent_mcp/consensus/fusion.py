@@ -268,8 +268,8 @@ def _confirmations(
     plain = close and len({o.standing for o in clique}) == 1
     if outsiders or not plain or max([o.vote_age_s for o in clique]) > thresholds.corroboration_age_s:
         return {id(o): _corroborating(o, clique, outsiders, newest, lines) for o in clique}
-    groups = [o.group for o in clique if o.sound and newest[o.group] == o.vote_age_s]  # the usual case: all agree
-    return {id(o): tuple(dict.fromkeys((o.group, *groups))) for o in clique}
+    groups = dict.fromkeys([o.group for o in clique if o.sound and newest[o.group] == o.vote_age_s])
+    return {id(o): (o.group, *[g for g in groups if g != o.group]) for o in clique}  # the usual case: all agree
 
 
 def _corroborating(

@@ -132,17 +132,23 @@ def select(claims: Sequence[Claim], known: Known, eligible: Sequence[bool] | Non
     rooted = _rooted(parts)
     chances = {value: _within(value, known.tolerance, rooted) for value in {claim.value for claim in claims}}
     probabilities = tuple([chances[c.value] for c in claims])
-    best = max(
-        [i for i, yes in enumerate(allowed) if yes],
+    best = _best(claims, probabilities, allowed, known)
+    return Selection(best, probabilities[best], probabilities, tuple(parts))
+
+
+def _best(claims: Sequence[Claim], probabilities: Sequence[float], allowed: Sequence[bool], known: Known) -> int:
+    """The most probable claim; among equals the one with the least drift, then fault, then distance from the centre."""
+    rounded = [round(p, 9) if yes else -1.0 for p, yes in zip(probabilities, allowed, strict=True)]
+    most = max(rounded)
+    return max(
+        [i for i, p in enumerate(rounded) if p == most],
         key=lambda i: (
-            round(probabilities[i], 9),
             -claims[i].drift,
             -claims[i].fault,
             -abs(claims[i].value - known.centre),
             -claims[i].value,
         ),
     )
-    return Selection(best, probabilities[best], probabilities, tuple(parts))
 
 
 def interval(selection: Selection, value: float) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from mdagent_mcp.consensus.facts import QuoteFacts
 from mdagent_mcp.consensus.quote_checks import SOFT_CAP
 from mdagent_mcp.consensus.rules import failed, not_run, passed
 from mdagent_mcp.consensus.stamps import CONSTANT_STAMP, ZONE_SHIFT, frozen_s, frozen_text
-from mdagent_mcp.consensus.wording import duration_text, local_minute, utc_second
+from mdagent_mcp.consensus.wording import duration_text, utc_second
 from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.domain.quality import Finding, Severity
 
@@ -44,7 +44,7 @@ def session_current(facts: QuoteFacts) -> Finding:
         return not_run("session_current", f"no calendar for {facts.market.calendar.name}")
     if facts.served.event_time is None:
         return not_run("session_current", "no event time")
-    stamp = local_minute(facts.served.event_time, facts.market.calendar)
+    stamp = facts.event_minute
     if facts.served.standing is Standing.EARLIER:
         detail = f"the price of {stamp} is from before the session to answer; market {facts.market.state}"
         return failed("session_current", detail, Severity.FATAL)
@@ -70,7 +70,7 @@ def session_tag(facts: QuoteFacts) -> Finding:
         return not_run("session_tag", "needs an event time and a market with sessions")
     tag = served.quote.session
     if tag is served.session or {tag, served.session} == {Session.REGULAR, Session.CLOSED}:
-        return passed("session_tag", f"{tag} fits {local_minute(served.event_time, facts.market.calendar)}")
+        return passed("session_tag", f"{tag} fits {facts.event_minute}")
     detail = f"{served.quote.source} calls it {tag}, its time falls in {served.session}"
     return failed("session_tag", detail, Severity.MINOR, TAG_CAP)
 
