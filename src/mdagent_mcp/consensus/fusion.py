@@ -110,36 +110,11 @@ def fuse(
         weighing: how probable each voter's price is.
     """
     ordered = in_order(voters)
-    cliques = _camps(ordered, tolerance)
-    freshest = min(o.vote_age_s for o in ordered)
-    late_from = freshest + thresholds.explained_lag_s
-
-    def strength(clique: Sequence[Observation]) -> tuple[float, ...]:
-        age = min(o.vote_age_s for o in clique)
-        return (
-            min(2, len({o.group for o in clique})),
-            not all(map(implausible, clique)),
-            age <= late_from or math.isinf(freshest),
-            any(o.sound for o in clique),
-            max(1, len({o.group for o in clique if o.vote_age_s <= thresholds.corroboration_age_s})),
-            max(round(weighing.probability(o), 6) for o in clique),
-            round(sum(_group_votes(clique).values()), 9),
-            -age,
-            -min(o.log_price for o in clique),  # a tie must not depend on names
-        )
-
-    winner = cliques[0] if len(cliques) == 1 else max(cliques, key=strength)
+    winner = _strongest(_camps(ordered, tolerance), thresholds, implausible, weighing)
     won = set(map(id, winner))
     others = [o for o in ordered if id(o) not in won]
     confirmed = _confirmations(winner, others, _newest(ordered), (tolerance, thresholds))
-    stating = _groups_by_price(winner)
-    limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
-
-    def serving_order(member: Observation) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
-        support = len(confirmed[id(member)]), len(stating[member.quote.price])
-        return _serving_order(member, limits, weighing.probability(member), support)
-
-    ranked = sorted(winner, key=serving_order)
+    ranked = _ranked(winner, confirmed, thresholds, weighing)
     members, served = tuple(ranked), ranked[0]
     outside = [(o, relate(served, o, tolerance)) for o in others]
     opponents = [o for o, relation in outside if relation is Relation.CONFLICT and not _is_late(o, served, thresholds)]
@@ -158,6 +133,52 @@ def fuse(
         below=served.log_price - low,
         above=high - served.log_price,
     )
+
+
+def _strongest(
+    cliques: Sequence[tuple[Observation, ...]],
+    thresholds: GradingThresholds,
+    implausible: Callable[[Observation], bool],
+    weighing: Weighing,
+) -> tuple[Observation, ...]:
+    """The clique that wins: by groups, plausibility, age, soundness, fresh groups, probability and trust."""
+    if len(cliques) == 1:
+        return cliques[0]
+    freshest = min(o.vote_age_s for clique in cliques for o in clique)
+    late_from = freshest + thresholds.explained_lag_s
+
+    def strength(clique: Sequence[Observation]) -> tuple[float, ...]:
+        age = min(o.vote_age_s for o in clique)
+        return (
+            min(2, len({o.group for o in clique})),
+            not all(map(implausible, clique)),
+            age <= late_from or math.isinf(freshest),
+            any(o.sound for o in clique),
+            max(1, len({o.group for o in clique if o.vote_age_s <= thresholds.corroboration_age_s})),
+            max(round(weighing.probability(o), 6) for o in clique),
+            round(sum(_group_votes(clique).values()), 9),
+            -age,
+            -min(o.log_price for o in clique),  # a tie must not depend on names
+        )
+
+    return max(cliques, key=strength)
+
+
+def _ranked(
+    clique: Sequence[Observation],
+    confirmed: Mapping[int, Sequence[str]],
+    thresholds: GradingThresholds,
+    weighing: Weighing,
+) -> list[Observation]:
+    """The members, the one to serve first."""
+    stating = _groups_by_price(clique)
+    limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
+
+    def serving_order(member: Observation) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
+        support = len(confirmed[id(member)]), len(stating[member.quote.price])
+        return _serving_order(member, limits, weighing.probability(member), support)
+
+    return sorted(clique, key=serving_order)
 
 
 def _agreements(observations: Sequence[Observation], tolerance: Tolerance) -> list[list[bool]]:
