@@ -8,10 +8,11 @@ Delays are upper bounds: a stamp that only tells the minute is taken for the min
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from mdagent_mcp.consensus.context import QuoteContext
@@ -102,6 +103,19 @@ class Observation:
         )
 
 
+def in_order(observations: Iterable[Observation]) -> list[Observation]:
+    """The observations in the order of their keys, which begin with the source."""
+    ordered = sorted(observations, key=_source)
+    if len(set(map(_source, ordered))) < len(ordered):
+        ordered.sort(key=lambda o: o.key)
+    return ordered
+
+
+def _source(observation: Observation) -> str:
+    return observation.quote.source
+
+
+@lru_cache(maxsize=256)
 def vote_weight(trust: float) -> float:
     """The log-odds weight ln(10 A / (1 - A)) of a source that is right with probability A."""
     share = min(max(trust, _LEAST_TRUST), 1 - _LEAST_TRUST)
@@ -121,27 +135,28 @@ def align(quote: Quote, market: Market, context: QuoteContext, refusal: str = ""
     if refusal:
         standing = Standing.REFUSED
     delay = None if event_time is None else _delay(quote, session, event_time, market, context)
-    coarse = quote.event_time_resolution_s if session is not Session.CLOSED else 0.0
-    usable = math.isfinite(quote.price) and quote.price > 0
+    source, price = quote.source, quote.price
     return Observation(
         quote=quote,
-        group=context.group_of(quote.source),
+        group=context.groups.get(source, source),
         session=session,
         standing=standing,
         event_time=event_time,
         delay_s=delay,
-        vote_age_s=_vote_age_s(quote, delay, coarse, context),
-        weight=vote_weight(context.trust_in(quote.source)),
-        log_price=math.log(quote.price) if usable else -math.inf,
+        vote_age_s=_vote_age_s(quote, session, delay, context),
+        weight=vote_weight(context.trust_in(source)),
+        log_price=math.log(price) if 0 < price < math.inf else -math.inf,
         sound=is_sound(quote, session, context.thresholds),
         cause=refusal or doubt or _cause(standing, session, event_time, market),
     )
 
 
-def _vote_age_s(quote: Quote, delay_s: float | None, resolution_s: float, context: QuoteContext) -> float:
+def _vote_age_s(quote: Quote, session: Session, delay_s: float | None, context: QuoteContext) -> float:
     """The most likely age; that of an undated price is known once its source's lag was learned."""
     if delay_s is not None:
-        return max(0.0, delay_s - resolution_s / 2 if resolution_s > 1 else delay_s)
+        resolution_s = quote.event_time_resolution_s
+        coarse = resolution_s > 1 and session is not Session.CLOSED
+        return max(0.0, delay_s - resolution_s / 2) if coarse else delay_s
     learned = quote.session is not Session.CLOSED and context.track.record(quote.source) is not None
     return context.track.age_s(quote.source, None) if learned else math.inf
 
@@ -169,13 +184,23 @@ def stand_for(session: Session, observation: Observation) -> Observation:
     return replace(observation, standing=Standing.OTHER, cause=f"other_session: {_OTHER[observation.session]}")
 
 
-def lagging(observation: Observation, peers: tuple[Observation, ...], tolerance: Tolerance) -> Observation:
-    """The observation with the delay that a newer, different price of a peer proves."""
-    own = observation.event_time
-    if own is None or observation.delay_s is None or observation.session is Session.CLOSED:
+def lagging(observations: tuple[Observation, ...], tolerance: Tolerance) -> tuple[Observation, ...]:
+    """The observations with the delay that a newer, different price of a peer proves."""
+    newest = max((o.event_time for o in observations if o.event_time is not None), default=None)
+    if newest is None:
+        return observations
+    allowed = tolerance.agreement(0.0)
+    return tuple([_lagging(o, observations, newest, allowed) for o in observations])
+
+
+def _lagging(observation: Observation, peers: tuple[Observation, ...], newest: datetime, allowed: float) -> Observation:
+    own, delay = observation.event_time, observation.delay_s
+    if own is None or delay is None or observation.session is Session.CLOSED:
         return observation
-    lag = max((_lag(observation, own, peer, tolerance) for peer in peers if peer is not observation), default=0.0)
-    if lag <= observation.delay_s:
+    if (newest - own).total_seconds() <= delay:  # no peer is so much newer
+        return observation
+    lag = max([_lag(observation, own, peer, allowed) for peer in peers])
+    if lag <= delay:
         return observation
     return replace(observation, delay_s=lag, vote_age_s=max(observation.vote_age_s, lag))
 
@@ -280,16 +305,18 @@ def _learned_delay(age: float, quote: Quote, context: QuoteContext) -> float:
     return max(min(age, _MINIMUM_AGE_S), age - gap)
 
 
-def _lag(own: Observation, own_time: datetime, peer: Observation, tolerance: Tolerance) -> float:
+def _lag(own: Observation, own_time: datetime, peer: Observation, allowed: float) -> float:
     if peer.event_time is None or peer.log_price == own.log_price or peer.event_time <= own_time:
         return 0.0
     if peer.session is not own.session:
         return 0.0
-    moved = abs(own.log_price - peer.log_price) > tolerance.agreement(0.0)
+    moved = abs(own.log_price - peer.log_price) > allowed
     return (peer.event_time - own_time).total_seconds() if moved else 0.0
 
 
 def _cause(standing: Standing, session: Session, event_time: datetime | None, market: Market) -> str:
+    if standing is Standing.CURRENT:
+        return ""
     if standing is Standing.EARLIER and event_time is not None:
         return f"stale by {duration_text((market.now - event_time).total_seconds())}: from before the session"
     if standing is Standing.UNDATED:

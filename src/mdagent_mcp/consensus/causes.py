@@ -19,6 +19,8 @@ from mdagent_mcp.consensus.wording import basis_points, duration_text, price_tex
 _SPLIT_RATIOS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0)
 _SPLIT_CLOSENESS: Final = 0.01
 _HIGHEST_POWER: Final = 3
+_SAME_POWER: Final = (0.4, 2.5)
+"""Ratios between these are nearest to one: nothing to compute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Reference:
 
 def power_of_ten(ratio: float, closeness: float) -> int:
     """The power of ten, 1 to 3 up or down, that `ratio` is close to; 0 for none."""
-    if not (math.isfinite(ratio) and ratio > 0):
+    if _SAME_POWER[0] < ratio < _SAME_POWER[1] or not 0 < ratio < math.inf:
         return 0
     power = round(math.log10(ratio))
     if power == 0 or abs(power) > _HIGHEST_POWER:

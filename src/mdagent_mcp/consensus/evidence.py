@@ -16,7 +16,9 @@ from mdagent_mcp.consensus.alignment import Observation
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.selection import Claim, Known, Selection, select
 from mdagent_mcp.consensus.tolerance import Tolerance
+from mdagent_mcp.consensus.track_knowledge import age_by, fault_by
 from mdagent_mcp.domain.prices import Session
+from mdagent_mcp.resilience.track_record import TrackRecord
 
 SAME_PRICE: Final = 5e-4
 """Two prices within five basis points, or one step, mean the same: the main venues' own last trades lie that close to
@@ -30,6 +32,7 @@ _FAULT_DAYS: Final = 2.0
 _LEAST_SPREAD: Final = 0.01
 _VENUE_NOISE: Final = 3e-4
 """Deviation of one venue's own last trade from the consolidated one."""
+_VENUE_VARIANCE: Final = _VENUE_NOISE**2
 _GAPS: Final = 1.25
 """Standard deviation from one close to any time of the next day, in those of a trading day."""
 _LONGEST_S: Final = 5 * 86400.0
@@ -84,19 +87,22 @@ def weigh(voters: Sequence[Observation], silent: Sequence[Observation], setting:
 
 def _claim(observation: Observation, setting: Setting) -> Claim:
     quote, context = observation.quote, setting.context
-    variance = setting.tolerance.sigma**2
-    dated = None if math.isinf(observation.vote_age_s) else observation.vote_age_s
-    if observation.session is Session.CLOSED:
-        age = observation.vote_age_s if dated is not None else 0.0
-    else:
-        age = context.track.age_s(quote.source, dated)
+    record = context.track.record(quote.source)
     return Claim(
-        value=observation.log_price,
-        drift=variance * min(max(age, _FRESHEST_S), _LONGEST_S),
-        fault=context.track.fault(quote.source, context.trust_in(quote.source)),
-        noise=_VENUE_NOISE**2 if quote.venue_only else 0.0,
-        group=observation.group,
+        observation.log_price,
+        setting.tolerance.sigma**2 * min(max(_age_s(observation, record), _FRESHEST_S), _LONGEST_S),
+        fault_by(record, context.trust_in(quote.source)),
+        _VENUE_VARIANCE if quote.venue_only else 0.0,
+        observation.group,
     )
+
+
+def _age_s(observation: Observation, record: TrackRecord | None) -> float:
+    """The believed age; an official close without a time is as old as it should be."""
+    dated = None if observation.vote_age_s == math.inf else observation.vote_age_s
+    if observation.session is Session.CLOSED:
+        return 0.0 if dated is None else dated
+    return age_by(record, dated)
 
 
 def _known(heard: Sequence[Observation], setting: Setting) -> Known:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -36,6 +37,7 @@ SUMMARY_WORDS: Final = 60
 
 _REFUSED: Final = frozenset({VoiceVerdict.OUTLIER, VoiceVerdict.UNUSABLE, VoiceVerdict.STALE})
 _TAKEN: Final = frozenset({VoiceVerdict.SERVED, VoiceVerdict.AGREES})
+_VERDICT_ORDER: Final[Mapping[VoiceVerdict, int]] = {verdict: place for place, verdict in enumerate(VoiceVerdict)}
 _FINDINGS_TOLD: Final = 2
 _BECAUSE_LIMIT: Final = 220
 _OFFSET_TOLD_S: Final = 0.05
@@ -68,8 +70,8 @@ def explain(facts: QuoteFacts, assessment: Assessment, failures: Mapping[str, st
         explanation=Explanation(
             headline=headline(facts),
             assessment=assessment,
-            voices=tuple(v for v in voices if math.isfinite(v.price)),  # what is no number has no place in JSON
-            dissent=tuple(_dissent(v, facts) for v in voices if v.verdict not in _TAKEN),
+            voices=tuple([v for v in voices if math.isfinite(v.price)]),  # what is no number has no place in JSON
+            dissent=tuple([_dissent(v, facts) for v in voices if v.verdict not in _TAKEN]),
             failures=MappingProxyType({source: clean_text(reason) for source, reason in sorted(failures.items())}),
             learned=MappingProxyType(learned(facts)),
             use=MappingProxyType(advice(facts, assessment)),
@@ -135,18 +137,7 @@ def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:
     fusion = facts.fusion
     voters = {id(o): share for o, share in zip(_voters(facts), fusion.shares, strict=True)}
     relations = {id(o): relation for o, relation in fusion.outsiders}
-    reference = Reference(
-        served=facts.served,
-        previous_close=facts.reference_close,
-        closes=tuple(
-            o.quote.price
-            for o in facts.observations
-            if o.session is Session.CLOSED and o.session is not facts.served.session
-        ),
-        tolerance=facts.tolerance,
-        thresholds=facts.lines,
-    )
-    members = {id(o) for o in fusion.members}
+    members = set(map(id, fusion.members))
     voices = []
     for observation in facts.observations:
         if observation is facts.served:
@@ -154,20 +145,37 @@ def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:
         elif id(observation) in members:
             verdict, cause = VoiceVerdict.AGREES, observation.cause
         else:
+            reference = _reference(facts)
             verdict, cause = _outside(observation, relations.get(id(observation)), reference)
             if verdict is VoiceVerdict.DELAYED and facts.unit_is_settled:
                 verdict, cause = _in_its_unit(observation, reference, cause)
         voices.append(_voice(observation, voters.get(id(observation), 0.0), verdict, cause))
-    order = list(VoiceVerdict)
-    return tuple(sorted(voices, key=lambda v: (order.index(v.verdict), v.source, v.session, v.price)))
+    return tuple(sorted(voices, key=lambda v: (_VERDICT_ORDER[v.verdict], v.source, v.session, v.price)))
+
+
+def _reference(facts: QuoteFacts) -> Reference:
+    """What outliers are measured by."""
+    served = facts.served
+    closes = () if served.session is Session.CLOSED else _closes(facts.observations)
+    return Reference(
+        served=served,
+        previous_close=facts.reference_close,
+        closes=closes,
+        tolerance=facts.tolerance,
+        thresholds=facts.lines,
+    )
+
+
+def _closes(observations: Iterable[Observation]) -> tuple[float, ...]:
+    return tuple([o.quote.price for o in observations if o.session is Session.CLOSED])
 
 
 def advice(facts: QuoteFacts, assessment: Assessment) -> dict[str, str]:
     """What the number may be used for."""
     grade, limit = assessment.grade, assessment.limited_by
-    because = clean_text(limit.because, 100)
     if grade is Grade.A:
         return {"display": "yes", "analysis": "yes", "order_decision": "yes"}
+    because = clean_text(limit.because, 100)
     if grade is Grade.B:
         lifted = limit.raises_to.partition(" with ")[2] or limit.raises_to
         return {"display": "yes", "analysis": "yes", "order_decision": f"confirm first: {lifted or because}"}
@@ -200,23 +208,26 @@ def _tolerance_origin(facts: QuoteFacts) -> str:
     """How close prices must be, and which of it was learned."""
     known = facts.context.learned
     within = basis_points(facts.tolerance.agreement(facts.lines.real_time_s))
-    figures = {
-        "volatility": None if known is None else known.volatility_per_sqrt_s,
-        "spread": None if known is None else known.relative_spread,
-        "price step": None if known is None else known.tick,
-    }
-    learned_ones = [name for name, value in figures.items() if value is not None]
-    assumed = [name for name, value in figures.items() if value is None]
-    parts = [f"learned {joined(learned_ones)}"] if learned_ones else []
+    figures = (None,) * 3 if known is None else (known.volatility_per_sqrt_s, known.relative_spread, known.tick)
+    origin = _figures_origin(*[figure is not None for figure in figures])
+    return f"prices {facts.lines.real_time_s:g} s apart agree within {within}: {origin}"
+
+
+@cache
+def _figures_origin(*learned_ones: bool) -> str:
+    """Which of volatility, spread and price step are learned, as words."""
+    named = list(zip(("volatility", "spread", "price step"), learned_ones, strict=True))
+    known, assumed = [name for name, yes in named if yes], [name for name, yes in named if not yes]
+    parts = [f"learned {joined(known)}"] if known else []
     if assumed:
         parts.append(f"documented default{'' if len(assumed) == 1 else 's'} for {joined(assumed)}")
-    return f"prices {facts.lines.real_time_s:g} s apart agree within {within}: {', '.join(parts)}"
+    return ", ".join(parts)
 
 
 def _clock_offsets(facts: QuoteFacts) -> dict[str, str]:
     """The corrections of the sources' clocks that were made; none are told where all clocks are right."""
     offsets = facts.context.clock_offsets
-    asked = dict.fromkeys(o.quote.source for o in facts.observations)
+    asked = dict.fromkeys([o.quote.source for o in facts.observations])
     told = [
         f"{source} {abs(offsets[source]):.1f} s {'ahead' if offsets[source] > 0 else 'behind'}"
         for source in asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -13,6 +13,7 @@ from mdagent_mcp.consensus.fusion import Fusion, Relation
 from mdagent_mcp.consensus.market import Market
 from mdagent_mcp.consensus.quote_fields import PreviousClose
 from mdagent_mcp.consensus.tolerance import Tolerance
+from mdagent_mcp.consensus.wording import local_minute
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Session
 
@@ -36,6 +37,12 @@ class QuoteFacts:
         currency: the currency of the answer.
         halted_since: the last trade that independent sources agree on, when nothing was traded since for so long that
             trading seems halted; None otherwise.
+        served: the observation whose value is the answer.
+        lines: the rubric's lines.
+        confirming: the served quote and those of the vote's confirmations that the rubric's line of the same price
+            includes.
+        groups: how many independent groups say the same.
+        confirmed: whether two independent groups do.
     """
 
     instrument: Instrument
@@ -49,31 +56,19 @@ class QuoteFacts:
     currency: str | None
     halted_since: datetime | None = None
 
-    @cached_property
-    def served(self) -> Observation:
-        """The observation whose value is the answer."""
-        return self.fusion.served
+    served: Observation = field(init=False, repr=False, compare=False)
+    lines: GradingThresholds = field(init=False, repr=False, compare=False)
+    confirming: tuple[Observation, ...] = field(init=False, repr=False, compare=False)
+    groups: int = field(init=False, repr=False, compare=False)
+    confirmed: bool = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def lines(self) -> GradingThresholds:
-        """The rubric's lines."""
-        return self.context.thresholds
-
-    @cached_property
-    def confirmed(self) -> bool:
-        """Whether two independent groups say the same."""
-        return self.groups > 1
-
-    @cached_property
-    def groups(self) -> int:
-        """How many independent groups say the same."""
-        return len({o.group for o in self.confirming})
-
-    @cached_property
-    def confirming(self) -> tuple[Observation, ...]:
-        """The served quote and those of the vote's confirmations that the rubric's line of the same price includes."""
-        closeness = self.lines.same_price + self.tolerance.spread
-        return tuple(m for m in self.fusion.confirming if self._distance(m) <= closeness)
+    def __post_init__(self) -> None:
+        # nearly every check reads these; in a frozen class without slots they go straight to where they are kept
+        served, lines = self.fusion.served, self.context.thresholds
+        closeness, own = lines.same_price + self.tolerance.spread, served.log_price
+        confirming = tuple([m for m in self.fusion.confirming if abs(m.log_price - own) <= closeness])
+        groups = len({m.group for m in confirming})
+        self.__dict__.update(served=served, lines=lines, confirming=confirming, groups=groups, confirmed=groups > 1)
 
     @cached_property
     def opponents(self) -> tuple[Observation, ...]:
@@ -94,6 +89,12 @@ class QuoteFacts:
         """Whether as many independent groups contradict the served price, unexplained, as support it."""
         return self.fusion.contested or 0 < self.groups <= len({o.group for o in self.opponents})
 
+    @cached_property
+    def event_minute(self) -> str:
+        """When the served price was true, on the exchange's clock; empty without a time."""
+        instant = self.served.event_time
+        return "" if instant is None else local_minute(instant, self.market.calendar)
+
     def _distance(self, other: Observation) -> float:
         return abs(other.log_price - self.served.log_price)
 
@@ -111,7 +112,7 @@ class QuoteFacts:
             return learned.previous_official_close
         return self.previous.value
 
-    @property
+    @cached_property
     def recent(self) -> tuple[float, float] | None:
         """The last confirmed price and the seconds from it to the served event, when it is at most 5 min old."""
         learned, served = self.context.learned, self.served

@@ -8,13 +8,14 @@ explains stands back behind one of the same strength.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import combinations
 from typing import Final
 
-from mdagent_mcp.consensus.alignment import Observation
+from mdagent_mcp.consensus.alignment import Observation, in_order
 from mdagent_mcp.consensus.context import GradingThresholds
 from mdagent_mcp.consensus.evidence import Weighing
 from mdagent_mcp.consensus.selection import interval
@@ -80,7 +81,7 @@ class Fusion:
     @property
     def confirming(self) -> tuple[Observation, ...]:
         """The members whose group counts as a confirmation."""
-        return tuple(m for m in self.members if m.group in self.corroborating)
+        return tuple([m for m in self.members if m.group in self.corroborating])
 
 
 def relate(first: Observation, second: Observation, tolerance: Tolerance) -> Relation:
@@ -108,10 +109,42 @@ def fuse(
         implausible: whether a price is a power of ten away from what the symbol is known to cost.
         weighing: how probable each voter's price is.
     """
-    ordered = sorted(voters, key=lambda o: o.key)
-    agree = _agreements(ordered, tolerance)
-    cliques = [tuple(ordered[i] for i in clique) for clique in _maximal_cliques(agree)]
-    freshest = min(o.vote_age_s for o in ordered)
+    ordered = in_order(voters)
+    winner = _strongest(_camps(ordered, tolerance), thresholds, implausible, weighing)
+    won = set(map(id, winner))
+    others = [o for o in ordered if id(o) not in won]
+    confirmed = _confirmations(winner, others, _newest(ordered), (tolerance, thresholds))
+    ranked = _ranked(winner, confirmed, thresholds, weighing)
+    members, served = tuple(ranked), ranked[0]
+    outside = [(o, relate(served, o, tolerance)) for o in others]
+    opponents = [o for o, relation in outside if relation is Relation.CONFLICT and not _is_late(o, served, thresholds)]
+    if not implausible(served):
+        opponents = [o for o in opponents if not implausible(o)]
+    low, high = interval(weighing.selection, served.log_price)
+    return Fusion(
+        served=served,
+        members=members,
+        outsiders=tuple(outside),
+        corroborating=confirmed[id(served)],
+        contested=bool(opponents) and _largest_camp(opponents, tolerance) >= len({m.group for m in members}),
+        opponents=tuple(opponents),
+        shares=_shares((members, [o for o, _ in outside])),
+        probability=weighing.probability(served),
+        below=served.log_price - low,
+        above=high - served.log_price,
+    )
+
+
+def _strongest(
+    cliques: Sequence[tuple[Observation, ...]],
+    thresholds: GradingThresholds,
+    implausible: Callable[[Observation], bool],
+    weighing: Weighing,
+) -> tuple[Observation, ...]:
+    """The clique that wins: by groups, plausibility, age, soundness, fresh groups, probability and trust."""
+    if len(cliques) == 1:
+        return cliques[0]
+    freshest = min(o.vote_age_s for clique in cliques for o in clique)
     late_from = freshest + thresholds.explained_lag_s
 
     def strength(clique: Sequence[Observation]) -> tuple[float, ...]:
@@ -128,31 +161,24 @@ def fuse(
             -min(o.log_price for o in clique),  # a tie must not depend on names
         )
 
-    winner = max(cliques, key=strength)
-    others = [o for o in ordered if all(o is not m for m in winner)]
-    newest = _newest(ordered)
-    confirmed = _confirmations(winner, others, newest, (tolerance, thresholds))
-    ranked = sorted(
-        winner, key=lambda o: _serving_order(o, thresholds, weighing.probability(o), _support(o, winner, confirmed))
-    )
-    members, served = tuple(ranked), ranked[0]
-    outside = [(o, relate(served, o, tolerance)) for o in others]
-    opponents = [o for o, relation in outside if relation is Relation.CONFLICT and not _is_late(o, served, thresholds)]
-    if not implausible(served):
-        opponents = [o for o in opponents if not implausible(o)]
-    low, high = interval(weighing.selection, served.log_price)
-    return Fusion(
-        served=served,
-        members=members,
-        outsiders=tuple(outside),
-        corroborating=confirmed[id(served)],
-        contested=_largest_camp(opponents, tolerance) >= len({m.group for m in members}),
-        opponents=tuple(opponents),
-        shares=_shares((members, [o for o, _ in outside])),
-        probability=weighing.probability(served),
-        below=served.log_price - low,
-        above=high - served.log_price,
-    )
+    return max(cliques, key=strength)
+
+
+def _ranked(
+    clique: Sequence[Observation],
+    confirmed: Mapping[int, Sequence[str]],
+    thresholds: GradingThresholds,
+    weighing: Weighing,
+) -> list[Observation]:
+    """The members, the one to serve first."""
+    stating = _groups_by_price(clique)
+    limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
+
+    def serving_order(member: Observation) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
+        support = len(confirmed[id(member)]), len(stating[member.quote.price])
+        return _serving_order(member, limits, weighing.probability(member), support)
+
+    return sorted(clique, key=serving_order)
 
 
 def _agreements(observations: Sequence[Observation], tolerance: Tolerance) -> list[list[bool]]:
@@ -167,7 +193,9 @@ def _newest(observations: Iterable[Observation]) -> dict[str, float]:
     """The age of every group's newest word."""
     newest: dict[str, float] = {}
     for each in observations:
-        newest[each.group] = min(each.vote_age_s, newest.get(each.group, math.inf))
+        known = newest.get(each.group)
+        if known is None or each.vote_age_s < known:
+            newest[each.group] = each.vote_age_s
     return newest
 
 
@@ -207,20 +235,27 @@ def _group_votes(clique: Iterable[Observation]) -> dict[str, float]:
     return votes
 
 
-def _support(
-    observation: Observation, clique: Sequence[Observation], confirmed: Mapping[int, Sequence[str]]
-) -> tuple[int, int]:
-    """How many groups confirm a price, and how many state exactly that one."""
-    price = observation.quote.price
-    return len(confirmed[id(observation)]), len({o.group for o in clique if o.quote.price == price})
+def _groups_by_price(clique: Iterable[Observation]) -> dict[float, set[str]]:
+    """The groups that state exactly each price."""
+    groups: dict[float, set[str]] = {}
+    for member in clique:
+        groups.setdefault(member.quote.price, set()).add(member.group)
+    return groups
 
 
 def _serving_order(
-    observation: Observation, thresholds: GradingThresholds, probability: float, support: tuple[int, int]
+    observation: Observation, limits: Sequence[float], probability: float, support: tuple[int, int]
 ) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
+    """Best first.
+
+    Args:
+        observation: one of those that agree.
+        limits: the delays of the letters.
+        probability: that it is right.
+        support: how many groups confirm its price, and how many state exactly that one.
+    """
     delay = math.inf if observation.delay_s is None else observation.delay_s
-    limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
-    band = sum(delay > limit for limit in limits) + (observation.delay_s is None)
+    band = bisect_left(limits, delay) + (observation.delay_s is None)
     likely = round(probability, _LIKELY_DIGITS)  # closer ones are equally likely
     quote = observation.quote
     return (
@@ -250,13 +285,12 @@ def _confirmations(
 ) -> dict[int, tuple[str, ...]]:
     """By the identity of every member: the groups that would confirm it, if it were served."""
     tolerance, thresholds = lines
-    prices = [o.log_price for o in clique]
-    close = max(prices) - min(prices) <= _CLOSE * tolerance.agreement(0.0)
+    close = widest_gap(clique) <= _CLOSE * tolerance.agreement(0.0)
     plain = close and len({o.standing for o in clique}) == 1
-    if outsiders or not plain or max(o.vote_age_s for o in clique) > thresholds.corroboration_age_s:
+    if outsiders or not plain or max([o.vote_age_s for o in clique]) > thresholds.corroboration_age_s:
         return {id(o): _corroborating(o, clique, outsiders, newest, lines) for o in clique}
-    groups = [o.group for o in clique if o.sound and newest[o.group] == o.vote_age_s]  # the usual case: all agree
-    return {id(o): tuple(dict.fromkeys((o.group, *groups))) for o in clique}
+    groups = dict.fromkeys([o.group for o in clique if o.sound and newest[o.group] == o.vote_age_s])
+    return {id(o): (o.group, *[g for g in groups if g != o.group]) for o in clique}  # the usual case: all agree
 
 
 def _corroborating(
@@ -321,8 +355,11 @@ def _largest_camp(opponents: Sequence[Observation], tolerance: Tolerance) -> flo
 
 
 def _camps(opponents: Sequence[Observation], tolerance: Tolerance) -> list[tuple[Observation, ...]]:
+    """The largest sets that agree with each other."""
     if not opponents:
         return []
+    if widest_gap(opponents) <= tolerance.agreement(0.0):  # whatever their ages: time apart only allows more
+        return [tuple(opponents)]
     agree = _agreements(opponents, tolerance)
     return [tuple(opponents[i] for i in clique) for clique in _maximal_cliques(agree)]
 
@@ -332,12 +369,15 @@ def _shares(camps: Iterable[Sequence[Observation]]) -> tuple[float, ...]:
     raw: list[float] = []
     for camp in camps:
         votes = _group_votes(camp)
-        sizes = {group: sum(o.group == group for o in camp) for group in votes}
-        raw.extend(votes[o.group] / sizes[o.group] for o in camp)
+        sizes = dict.fromkeys(votes, 0)
+        for each in camp:
+            sizes[each.group] += 1
+        raw.extend([votes[o.group] / sizes[o.group] for o in camp])
     total = sum(raw)
     return tuple(round(share / total, 4) for share in raw)
 
 
 def widest_gap(observations: Sequence[Observation]) -> float:
     """Greatest difference of log prices among `observations`."""
-    return max((abs(a.log_price - b.log_price) for a, b in combinations(observations, 2)), default=0.0)
+    prices = [o.log_price for o in observations]
+    return max(prices) - min(prices) if prices else 0.0

@@ -7,7 +7,6 @@ dimension in `domain.quality.assess`, which makes the weakest dimension the grad
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -48,6 +47,7 @@ KNOWN_SINGLE_SCORE: Final = 89.0
 UNKNOWN_SINGLE_SCORE: Final = 79.0
 CONTESTED_SCORE: Final = 63.0
 OUTLIER_SCORE: Final = 92.0
+_FULL: Final = DimensionScore(100.0)
 _SINGLE_SOURCE: Final = frozenset({Dimension.CORROBORATION, Dimension.PLAUSIBILITY})
 _DAY_S: Final = 86400.0
 _COMPLETENESS: Final = (100.0, 88.0, 88.0, 84.0, 80.0)
@@ -74,19 +74,19 @@ def grade_quote(
     facts: QuoteFacts, fields: Fields, findings: tuple[Finding, ...], failures: Mapping[str, str]
 ) -> Assessment:
     """Grade the answer; `failures` (source -> reason) tell why there is no second opinion."""
-    full = DimensionScore(100.0)
     assessment = assess(
         {
             Dimension.TIMELINESS: timeliness(facts),
             Dimension.CORROBORATION: corroboration(facts, failures),
-            Dimension.VALIDITY: full,
+            Dimension.VALIDITY: _FULL,
             Dimension.PLAUSIBILITY: plausibility(facts),
             Dimension.COMPLETENESS: completeness(facts, fields),
-            Dimension.CONSISTENCY: full,
+            Dimension.CONSISTENCY: _FULL,
         },
         findings,
     )
-    return replace(assessment, limited_by=_with_attainable_grade(assessment, confirmed=facts.confirmed))
+    limit = _with_attainable_grade(assessment, confirmed=facts.confirmed)
+    return Assessment(assessment.grade, assessment.score, assessment.dimensions, limit, findings)
 
 
 def _with_attainable_grade(assessment: Assessment, *, confirmed: bool) -> Limit:
@@ -104,22 +104,27 @@ def _with_attainable_grade(assessment: Assessment, *, confirmed: bool) -> Limit:
     then = min(rest, key=lambda d: rest[d])
     attainable = grade_of(rest[then])
     if attainable is not assessment.grade and at_least(attainable, assessment.grade):
-        return replace(limit, raises_to=f"{attainable} with {limit.raises_to}")
-    if assessment.grade is Grade.A:
-        return replace(limit, raises_to=f"a higher score with {limit.raises_to}")
-    return replace(limit, raises_to=f"{limit.raises_to}, though {then} then limits it to {attainable}")
+        lifts = f"{attainable} with {limit.raises_to}"
+    elif assessment.grade is Grade.A:
+        lifts = f"a higher score with {limit.raises_to}"
+    else:
+        lifts = f"{limit.raises_to}, though {then} then limits it to {attainable}"
+    return Limit(limit.dimension, limit.score, limit.because, lifts)
 
 
 def timeliness(facts: QuoteFacts) -> DimensionScore:
     """How current the price is: the lowest of its delay's score and the caps of its circumstances."""
-    scores = [_delay(facts), _stamp(facts), _calendar(facts)]
-    return min((s for s in scores if s is not None), key=lambda s: s.score)
+    lowest = _delay(facts)
+    for other in (_stamp(facts), _calendar(facts)):
+        if other is not None and other.score < lowest.score:
+            lowest = other
+    return lowest
 
 
 def _delay(facts: QuoteFacts) -> DimensionScore:
     served = facts.served
     if facts.halted_since is not None:
-        return DimensionScore(100.0)  # the last trade there is; the check of trading sets the cap
+        return _FULL  # the last trade there is; the check of trading sets the cap
     if served.delay_s is None:
         because = f"{served.quote.source}: {served.reason}"
         return DimensionScore(UNDATED_SCORE, because, "a source that states the time")
@@ -169,7 +174,6 @@ def _calendar(facts: QuoteFacts) -> DimensionScore | None:
 
 def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionScore:
     """How many independent sources say the same."""
-    second = f"a second independent source within {_closeness(facts)}{_suggested(facts)}"
     if facts.contested:
         said = joined(f"{o.quote.source} ({price_text(o.quote.price)})" for o in facts.opponents)
         because = f"{facts.served.quote.source} ({price_text(facts.served.quote.price)}) is contradicted by {said}"
@@ -179,6 +183,7 @@ def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionSc
         because = f"{_alone(facts)}{_absent(failures)}"
         if not known:
             because += f"; memory has {facts.context.observations} observations of {facts.instrument.symbol}"
+        second = f"a second independent source within {_closeness(facts)}{_suggested(facts)}"
         return DimensionScore(KNOWN_SINGLE_SCORE if known else UNKNOWN_SINGLE_SCORE, because, second)
     rejected = [o.quote.source for o in facts.fusion.outliers]
     score = 100.0 if facts.groups >= 3 else 95.0
@@ -195,9 +200,9 @@ def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionSc
 def plausibility(facts: QuoteFacts) -> DimensionScore:
     """How far a single source can be believed; a confirmed price needs no such belief."""
     if facts.confirmed:
-        return DimensionScore(100.0)
+        return _FULL
     source = facts.served.quote.source
-    scores = [DimensionScore(100.0)]
+    scores = [_FULL]
     if not facts.context.symbol_is_known:
         wanted = facts.lines.known_observations
         because = f"{facts.context.observations} of {wanted} observations of {facts.instrument.symbol} to judge by"
@@ -214,14 +219,14 @@ def completeness(facts: QuoteFacts, fields: Fields) -> DimensionScore:
     """What is missing beside the price."""
     missing = fields.missing
     if not missing:
-        return DimensionScore(100.0)
+        return _FULL
     because = f"{joined(name.replace('_', ' ') for name in missing)} missing from {joined(sources_used(facts))}"
     return DimensionScore(_COMPLETENESS[min(len(missing), 4)], because, "a source that states them")
 
 
 def sources_used(facts: QuoteFacts) -> tuple[str, ...]:
     """The agreeing sources, the served one first."""
-    return tuple(dict.fromkeys(m.quote.source for m in facts.fusion.members))
+    return tuple(dict.fromkeys([m.quote.source for m in facts.fusion.members]))
 
 
 def _closeness(facts: QuoteFacts) -> str:

@@ -6,6 +6,7 @@ named it before; one silent source is a delayed or frozen source, not a halt.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -28,10 +29,10 @@ def halted_since(fusion: Fusion, market: Market, context: QuoteContext) -> datet
     """
     if not market.known or not market.regular_hours or market.continuous or fusion.groups < 2 or fusion.outsiders:
         return None
-    standing = [m for m in fusion.confirming if _stands(m, context)]
-    stamps = [m.event_time for m in standing if m.event_time is not None]
-    if len({m.group for m in standing}) < 2 or len(standing) < len(fusion.confirming):
+    standing = fusion.confirming
+    if not all(_stands(m, context) for m in standing) or len({m.group for m in standing}) < 2:
         return None
+    stamps = [m.event_time for m in standing if m.event_time is not None]
     first, last = min(stamps), max(stamps)
     if (last - first).total_seconds() > _SAME_TRADE_S:
         return None
@@ -47,6 +48,6 @@ def _stands(member: Observation, context: QuoteContext) -> bool:
     return asked_before and trace.stamp == member.quote.event_time and trace.price == member.quote.price
 
 
-def _silence_s(standing: list[Observation], context: QuoteContext) -> float:
+def _silence_s(standing: Iterable[Observation], context: QuoteContext) -> float:
     gaps = {} if context.learned is None else context.learned.gap_q95_s
     return max(_LEAST_SILENCE_S, *(_GAPS * gaps.get(m.quote.source, 0.0) for m in standing))

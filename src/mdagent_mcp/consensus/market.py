@@ -5,7 +5,7 @@ The rule of this module: the market's state comes from the calendar, never from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,9 @@ _LONGEST_BLOCK: Final = 7
 
 _EXTENDED_ASSETS: Final = frozenset({AssetClass.US_EQUITY, AssetClass.FOREIGN_EQUITY})
 """Only shares trade outside regular hours; an index is not computed then."""
+_REGULAR: Final = frozenset({MarketState.OPEN, MarketState.BREAK, MarketState.UNKNOWN})
+_EXTENDED: Final = frozenset({MarketState.PRE, MarketState.POST})
+_CONTINUOUS: Final = frozenset({"24/7", "24/5"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,11 @@ class Market:
         last: the latest completed regular session.
         current: the session whose hours, extended ones included, contain `now`.
         next_open: when regular trading begins next.
+        regular_hours: whether regular trading goes on, or must be assumed to without a calendar.
+        extended_hours: whether pre- or post-market trading of this instrument goes on.
+        known: whether the calendar covers the instant.
+        continuous: whether the market has no sessions within its week, so that session tags of vendors mean nothing.
+        paused_at: start of the midday break while it lasts.
     """
 
     state: MarketState
@@ -42,39 +50,29 @@ class Market:
     current: TradingSession | None
     next_open: datetime | None
 
-    @property
-    def regular_hours(self) -> bool:
-        """Whether regular trading goes on, or must be assumed to without a calendar."""
-        return self.state in {MarketState.OPEN, MarketState.BREAK, MarketState.UNKNOWN}
+    regular_hours: bool = field(init=False)
+    extended_hours: bool = field(init=False)
+    known: bool = field(init=False)
+    continuous: bool = field(init=False)
+    paused_at: datetime | None = field(init=False)
 
-    @property
-    def extended_hours(self) -> bool:
-        """Whether pre- or post-market trading of this instrument goes on."""
-        return self.state in {MarketState.PRE, MarketState.POST}
-
-    @property
-    def known(self) -> bool:
-        """Whether the calendar covers the instant."""
-        return self.state is not MarketState.UNKNOWN
-
-    @property
-    def paused_at(self) -> datetime | None:
-        """Start of the midday break while it lasts."""
-        return self.current.break_start if self.state is MarketState.BREAK and self.current is not None else None
-
-    @property
-    def continuous(self) -> bool:
-        """Whether the market has no sessions within its week, so that session tags of vendors mean nothing."""
-        return self.calendar.name in {"24/7", "24/5"}
+    def __post_init__(self) -> None:
+        state, current = self.state, self.current
+        derive = object.__setattr__  # every quote and most checks ask for these
+        derive(self, "regular_hours", state in _REGULAR)
+        derive(self, "extended_hours", state in _EXTENDED)
+        derive(self, "known", state is not MarketState.UNKNOWN)
+        derive(self, "continuous", self.calendar.name in _CONTINUOUS)
+        derive(self, "paused_at", current.break_start if state is MarketState.BREAK and current is not None else None)
 
 
 def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Market:
     """What the calendar says about `instrument` at `now`."""
-    state = calendar.state_at(now)
+    state, session = calendar.placed_at(now)
     if state in {MarketState.PRE, MarketState.POST} and instrument.asset_class not in _EXTENDED_ASSETS:
         state = MarketState.CLOSED
     known = state is not MarketState.UNKNOWN
-    current = calendar.session_at(now) if known and state is not MarketState.CLOSED else None
+    current = session if known and state is not MarketState.CLOSED else None
     return Market(
         state=state,
         calendar=calendar,

@@ -95,7 +95,7 @@ QUOTE_CHECKS: Final[tuple[QuoteCheck, ...]] = (
 
 def check_quote(quote: Quote, session: Session, lines: GradingThresholds) -> tuple[Finding, ...]:
     """All checks of one quote whose price belongs to `session`."""
-    return tuple(check(quote, session, lines) for check in QUOTE_CHECKS)
+    return tuple([check(quote, session, lines) for check in QUOTE_CHECKS])
 
 
 def is_sound(quote: Quote, session: Session, lines: GradingThresholds) -> bool:
@@ -112,7 +112,7 @@ def is_sound(quote: Quote, session: Session, lines: GradingThresholds) -> bool:
 
 
 def _is_positive(quote: Quote) -> bool:
-    return math.isfinite(quote.price) and quote.price > 0
+    return 0 < quote.price < math.inf
 
 
 def _is_crossed(quote: Quote, session: Session) -> bool:
@@ -124,7 +124,7 @@ def _is_crossed(quote: Quote, session: Session) -> bool:
 def _is_outside_book(quote: Quote, session: Session, lines: GradingThresholds) -> bool:
     if quote.bid is None or quote.ask is None or session is Session.CLOSED:
         return False
-    low, high = min(quote.bid, quote.ask), max(quote.bid, quote.ask)
+    low, high = (quote.bid, quote.ask) if quote.bid <= quote.ask else (quote.ask, quote.bid)
     return not low * (1 - lines.outside_book) <= quote.price <= high * (1 + lines.outside_book)
 
 

@@ -77,23 +77,31 @@ class Fields:
 
 def agreed_previous_close(observations: Sequence[Observation], learned: SymbolKnowledge | None) -> PreviousClose:
     """The previous close that most upstream groups of the served session state; memory breaks a tie."""
-    best = min(o.standing for o in observations)
+    best = min([o.standing for o in observations])
     stated = [(o, o.quote.previous_close) for o in observations if o.standing is best]
     claims = [(o, close) for o, close in stated if close is not None and close > 0]
     remembered = None if learned is None else learned.previous_official_close
     if not claims:
         return PreviousClose(None)
-    camps = [[(o, c) for o, c in claims if _same(c, value)] for _, value in claims]
+    values = list(dict.fromkeys([close for _, close in claims]))
+    if len(values) == 1:  # the usual case: all state the same
+        groups = len({o.group for o, _ in claims})
+        return PreviousClose(values[0], _sources(claims), groups=groups)
+    camps = [[(o, c) for o, c in claims if _same(c, value)] for value in values]
     sizes = [len({o.group for o, _ in camp}) for camp in camps]
-    candidates = [camp for camp, size in zip(camps, sizes, strict=True) if size == max(sizes)]
+    most = max(sizes)
+    candidates = [camp for camp, size in zip(camps, sizes, strict=True) if size == most]
     backed = [camp for camp in candidates if remembered is not None and _same(camp[0][1], remembered)]
     chosen = (backed or candidates)[0]
     value = chosen[0][1]
     members = {id(o) for o, _ in chosen}
     settled = bool(backed) or all(_same(camp[0][1], value) for camp in candidates)
     dissenters = tuple((o.quote.source, c) for o, c in claims if id(o) not in members)
-    sources = tuple(dict.fromkeys(o.quote.source for o, _ in chosen))
-    return PreviousClose(value, sources, dissenters, settled, max(sizes))
+    return PreviousClose(value, _sources(chosen), dissenters, settled, most)
+
+
+def _sources(claims: Sequence[tuple[Observation, float]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([o.quote.source for o, _ in claims]))
 
 
 def fill_fields(
@@ -108,28 +116,21 @@ def fill_fields(
     A source that was mostly wrong in a field, as learned, gives way there to an agreeing one that was not.
     """
     quotes = [m.quote for m in fusion.members]
-
-    def best(name: str) -> list[Quote]:
-        return quotes if not track.records else sorted(quotes, key=lambda q: track.is_mostly_wrong(q.source, name))
-
-    served = quotes[0]
     price = fusion.served.quote.price
     in_range = session in {Session.REGULAR, Session.CLOSED}
-    high = _first(best("high"), lambda q: q.high, lambda v: v >= price or not in_range)
-    low = _first(best("low"), lambda q: q.low, lambda v: v <= price or not in_range)
     bid, ask = _book(quotes, session)
     close = previous.value
     change = None if close is None else _trimmed(price - close)
     values = {
         "bid": bid,
         "ask": ask,
-        "volume": _first(best("volume"), lambda q: q.volume, lambda v: v >= 0),
+        "volume": _best(quotes, "volume", track, lambda v: v >= 0),
         "previous_close": close,
     }
     return Fields(
-        open=_first(best("open"), lambda q: q.open, lambda v: v > 0),
-        high=high if served.high is None or track.is_mostly_wrong(served.source, "high") else served.high,
-        low=low if served.low is None or track.is_mostly_wrong(served.source, "low") else served.low,
+        open=_best(quotes, "open", track, lambda v: v > 0),
+        high=_end(quotes, "high", track, lambda v: v >= price or not in_range),
+        low=_end(quotes, "low", track, lambda v: v <= price or not in_range),
         change=change,
         change_percent=None if change is None or not close else round(100 * change / close, 4),
         missing=tuple(name for name in _wanted(session, asset_class) if values[name] is None),
@@ -153,10 +154,25 @@ def _book(quotes: Sequence[Quote], session: Session) -> tuple[float | None, floa
     return None, None
 
 
-def _first(
-    quotes: Sequence[Quote], read: Callable[[Quote], float | None], fits: Callable[[float], bool]
-) -> float | None:
-    return next((value for quote in quotes if (value := read(quote)) is not None and fits(value)), None)
+def _end(quotes: Sequence[Quote], name: str, track: TrackKnowledge, fits: Callable[[float], bool]) -> float | None:
+    """An end of the day's range: the served source's own even when it does not fit, which a check reports."""
+    own: float | None = getattr(quotes[0], name)
+    if own is not None and not track.is_mostly_wrong(quotes[0].source, name):
+        return own
+    return _best(quotes, name, track, fits)
+
+
+def _best(quotes: Sequence[Quote], name: str, track: TrackKnowledge, fits: Callable[[float], bool]) -> float | None:
+    """The first value that fits, of a source that was mostly wrong in this field only when no other has one."""
+    doubtful: float | None = None
+    for quote in quotes:
+        value: float | None = getattr(quote, name)
+        if value is None or not fits(value):
+            continue
+        if not track.is_mostly_wrong(quote.source, name):
+            return value
+        doubtful = value if doubtful is None else doubtful
+    return doubtful
 
 
 def _same(first: float, second: float) -> bool:

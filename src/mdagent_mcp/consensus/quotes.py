@@ -18,6 +18,7 @@ from mdagent_mcp.consensus.alignment import (
     Standing,
     align,
     answered_session,
+    in_order,
     lagging,
     stand_for,
     undated,
@@ -168,12 +169,12 @@ def _aligned(
     if all(o.standing is Standing.REFUSED for o in aligned):
         # an impossible time stamp is a defect, not a reason to have nothing when nothing better is there
         aligned = [undated(o) if o.cause.startswith("future") else o for o in aligned]
-    return tuple(sorted(aligned, key=lambda o: o.key))
+    return tuple(in_order(aligned))
 
 
 def _refusal(quote: Quote, expected: str | None) -> str:
     """Why the quote is wrong by construction; empty when it is not."""
-    if not (math.isfinite(quote.price) and quote.price > 0):
+    if not 0 < quote.price < math.inf:
         return f"not_positive: the price is {quote.price:g}"
     if expected is not None and quote.currency is not None and quote.currency != expected:
         return f"currency: {quote.currency} instead of {expected}"
@@ -197,23 +198,23 @@ def _facts(
     instrument: Instrument, observations: tuple[Observation, ...], market: Market, context: QuoteContext
 ) -> QuoteFacts:
     wanted = answered_session(observations, market)
-    placed = _doubted(tuple(stand_for(wanted, o) for o in observations), context)
+    placed = _doubted(tuple([stand_for(wanted, o) for o in observations]), context)
     usable = [o for o in placed if o.standing is not Standing.REFUSED]
-    tolerance = tolerance_for(instrument, median_low({o.quote.price for o in usable}), context.learned)
+    middle = median_low({o.quote.price for o in usable})
+    tolerance = tolerance_for(instrument, middle, context.learned)
     if context.learned is not None:
-        placed = tuple(lagging(o, placed, tolerance) for o in placed)
+        placed = lagging(placed, tolerance)
     previous = agreed_previous_close(placed, context.learned)
     voters = _voters(placed, context)
     reference = _reference_price(placed, voters, previous, context)
+    having_say = set(map(id, voters))
     heard = {voters[0].standing, Standing.UNDATED}
-    silent = [o for o in placed if o.standing in heard and o not in voters and o.session is wanted]
+    silent = [o for o in placed if id(o) not in having_say and o.standing in heard and o.session is wanted]
     weighing = weigh(voters, silent, Setting(tolerance=tolerance, context=context, previous_close=previous.value))
-    implausible = {id(o): _is_implausible(o, reference, context) for o in voters}
-    fusion = fuse(voters, tolerance, context.thresholds, lambda o: implausible[id(o)], weighing)
-    own = fusion.served.quote.previous_close
+    fusion = fuse(voters, tolerance, context.thresholds, lambda o: _is_implausible(o, reference, context), weighing)
+    price, own = fusion.served.quote.price, fusion.served.quote.previous_close
     if not previous.settled and own is not None:
         previous = replace(previous, value=own)
-    stated = [o.quote.currency for o in (*fusion.members, *usable) if o.quote.currency is not None]
     fixed = instrument.currency if symbol_fixes_currency(instrument) else None
     return QuoteFacts(
         instrument=instrument,
@@ -223,8 +224,8 @@ def _facts(
         observations=placed,
         fusion=fusion,
         previous=previous,
-        tolerance=tolerance_for(instrument, fusion.served.quote.price, context.learned),
-        currency=stated[0] if stated else fixed,
+        tolerance=tolerance if price == middle else tolerance_for(instrument, price, context.learned),
+        currency=next((c for o in (*fusion.members, *usable) if (c := o.quote.currency) is not None), fixed),
         halted_since=halted_since(fusion, market, context),
     )
 
@@ -234,24 +235,26 @@ def _voters(observations: Sequence[Observation], context: QuoteContext) -> tuple
 
     When nobody is that fresh, the freshest and those not much older than it have the say, and the grade tells.
     """
-    best = min(o.standing for o in observations)
+    best = min([o.standing for o in observations])
     pool = [o for o in observations if o.standing is best]
     if best in {Standing.OTHER, Standing.EARLIER}:
         latest = max(pool, key=lambda o: (o.event_time is not None, o.event_time, o.session, o.key))
         pool = [o for o in pool if o.session is latest.session]
     if best is Standing.CURRENT:  # an undated price has a say once it was learned how late its source is
         pool += [o for o in observations if o.standing is Standing.UNDATED and math.isfinite(o.vote_age_s)]
-    freshest = min(o.vote_age_s for o in pool)
+    freshest = min([o.vote_age_s for o in pool])
     gate = context.thresholds.vote_age_s
     limit = gate if freshest <= gate else freshest + gate
-    return tuple(o for o in pool if o.vote_age_s <= limit)
+    return tuple([o for o in pool if o.vote_age_s <= limit])
 
 
 def _is_in_another_unit(observation: Observation, reference: float | None, context: QuoteContext) -> bool:
     """Whether the price is a power of ten away from what is known, or from its own source's previous close."""
     price, closeness = observation.quote.price, context.thresholds.unit_closeness
-    closes = (reference, observation.quote.previous_close)
-    return any(c is not None and c > 0 and power_of_ten(price / c, closeness) != 0 for c in closes)
+    for close in (reference, observation.quote.previous_close):
+        if close is not None and close > 0 and power_of_ten(price / close, closeness) != 0:
+            return True
+    return False
 
 
 def _is_implausible(observation: Observation, reference: float | None, context: QuoteContext) -> bool:
@@ -273,6 +276,8 @@ def _doubted(observations: tuple[Observation, ...], context: QuoteContext) -> tu
     When two independent groups name the same other close, it is memory that is behind: after a split, for instance.
     """
     others = [o for o in observations if o.standing is not Standing.REFUSED and _names_another(o, context)]
+    if not others:
+        return observations
     closes = [(o.group, o.quote.previous_close or 0.0) for o in others]
     gap = context.thresholds.previous_close_gap
     if any(group != g and abs(close / c - 1) <= gap for group, close in closes for g, c in closes):
@@ -295,7 +300,8 @@ def _reference_price(
         return learned.previous_official_close
     if previous.settled and previous.groups > 1:
         return previous.value
-    silent = {o.quote.price for o in observations if o.standing is not Standing.REFUSED and o not in voters}
+    having_say = set(map(id, voters))
+    silent = {o.quote.price for o in observations if o.standing is not Standing.REFUSED and id(o) not in having_say}
     return median_low(silent) if silent else None
 
 

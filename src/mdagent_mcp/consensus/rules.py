@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -216,13 +217,17 @@ RULES: Final = (
 
 RULES_BY_ID: Final[Mapping[str, Rule]] = MappingProxyType({rule.id: rule for rule in RULES})
 _DIMENSIONS: Final = {rule.id: rule.dimension for rule in RULES}
+_KEPT: Final = 1024
+"""Findings without a failure are kept: an answer is judged again with every reply, mostly with the same findings."""
 
 
+@lru_cache(maxsize=_KEPT)
 def passed(rule: str, detail: str) -> Finding:
     """The check ran and found nothing wrong."""
     return Finding(rule, _DIMENSIONS[rule], Verdict.PASSED, detail)
 
 
+@lru_cache(maxsize=_KEPT)
 def not_run(rule: str, detail: str) -> Finding:
     """The check lacked what it needs, which `detail` names."""
     return Finding(rule, _DIMENSIONS[rule], Verdict.NOT_RUN, detail)

@@ -25,6 +25,8 @@ _NARROW: Final = 0.85
 _WIDE_PART: Final = 0.15
 _SCALE: Final = 3.0
 """Steps of prices have fat tails: two normal parts, their shares, and how much wider the second one is."""
+_WIDE_HEIGHT: Final = _WIDE_PART / _SCALE
+_SCALE_SQUARED: Final = _SCALE**2
 _FARTHEST: Final = 9000.0
 _ROOT_TAU: Final = math.sqrt(2 * math.pi)
 _ROOT_2: Final = math.sqrt(2.0)
@@ -127,22 +129,26 @@ def select(claims: Sequence[Claim], known: Known, eligible: Sequence[bool] | Non
         for weight, w in zip(weights, witnesses, strict=True)
         if weight > _NEGLIGIBLE
     ]
-    chances: dict[float, float] = {}
-    for claim in claims:
-        if claim.value not in chances:
-            chances[claim.value] = _within(claim.value, known.tolerance, parts)
-    probabilities = tuple(chances[c.value] for c in claims)
-    best = max(
-        (i for i, yes in enumerate(allowed) if yes),
+    rooted = _rooted(parts)
+    chances = {value: _within(value, known.tolerance, rooted) for value in {claim.value for claim in claims}}
+    probabilities = tuple([chances[c.value] for c in claims])
+    best = _best(claims, probabilities, allowed, known)
+    return Selection(best, probabilities[best], probabilities, tuple(parts))
+
+
+def _best(claims: Sequence[Claim], probabilities: Sequence[float], allowed: Sequence[bool], known: Known) -> int:
+    """The most probable claim; among equals the one with the least drift, then fault, then distance from the centre."""
+    rounded = [round(p, 9) if yes else -1.0 for p, yes in zip(probabilities, allowed, strict=True)]
+    most = max(rounded)
+    return max(
+        [i for i, p in enumerate(rounded) if p == most],
         key=lambda i: (
-            round(probabilities[i], 9),
             -claims[i].drift,
             -claims[i].fault,
             -abs(claims[i].value - known.centre),
             -claims[i].value,
         ),
     )
-    return Selection(best, probabilities[best], probabilities, tuple(parts))
 
 
 def interval(selection: Selection, value: float) -> tuple[float, float]:
@@ -151,16 +157,17 @@ def interval(selection: Selection, value: float) -> tuple[float, float]:
     parts = [part for part in selection.parts if part[0] >= _LIGHT * heavy]
     if not parts:
         return value, value
-    return min(_quantile(0.025, parts), value), max(_quantile(0.975, parts), value)
+    rooted = _rooted(parts)
+    return min(_quantile(0.025, rooted), value), max(_quantile(0.975, rooted), value)
 
 
 def _witnesses(claims: Sequence[Claim], known: Known) -> list[Claim]:
     """The claims in order of drift, those left out that a younger one of their group already says."""
     kept: list[Claim] = []
     for claim in sorted(claims, key=lambda c: (c.drift, c.fault, abs(c.value - known.centre), c.value, c.group)):
-        if claim.group and any(k.group == claim.group and abs(k.value - claim.value) <= known.tolerance for k in kept):
-            continue
-        kept.append(claim)
+        same = [k for k in kept if k.group == claim.group] if claim.group else ()
+        if not any(abs(k.value - claim.value) <= known.tolerance for k in same):
+            kept.append(claim)
     return kept
 
 
@@ -192,8 +199,10 @@ def _youngest_sound(ordered: Sequence[Claim], known: Known) -> list[float]:
 def _fault_density(claim: Claim, known: Known) -> float:
     z = (claim.value - known.centre) / known.spread
     density = 0.5 * math.exp(-0.5 * z * z) / (known.spread * _ROOT_TAU) + 0.5 * _WIDE / known.spread
-    if any(abs(claim.value - suspect) < known.step / 2 for suspect in known.suspects):
-        density += _SUSPECT_SHARE / known.step
+    half_step = known.step / 2
+    for suspect in known.suspects:
+        if abs(claim.value - suspect) < half_step:
+            return density + _SUSPECT_SHARE / known.step
     return density
 
 
@@ -208,36 +217,41 @@ def _density(distance: float, variance: float) -> float:
     square = distance * distance / variance
     if square > _FARTHEST:
         return 0.0
-    height = _NARROW * math.exp(-0.5 * square) + _WIDE_PART / _SCALE * math.exp(-0.5 * square / _SCALE**2)
+    half = -0.5 * square
+    height = _NARROW * math.exp(half) + _WIDE_HEIGHT * math.exp(half / _SCALE_SQUARED)
     return height / (_ROOT_TAU * math.sqrt(variance))
 
 
-def _within(value: float, tolerance: float, parts: Sequence[tuple[float, float, float]]) -> float:
+def _rooted(parts: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
+    """Parts as half weight, centre and root of twice the variance."""
+    return [(0.5 * weight, centre, math.sqrt(variance) * _ROOT_2) for weight, centre, variance in parts]
+
+
+def _within(value: float, tolerance: float, rooted: Sequence[tuple[float, float, float]]) -> float:
     """The probability that the truth lies within `tolerance` of `value`."""
-    total = 0.0
-    for weight, centre, variance in parts:
-        root = math.sqrt(variance) * _ROOT_2
-        low, high = (value - centre - tolerance) / root, (value - centre + tolerance) / root
-        near = _NARROW * (math.erf(high) - math.erf(low))
-        total += 0.5 * weight * (near + _WIDE_PART * (math.erf(high / _SCALE) - math.erf(low / _SCALE)))
+    erf, total = math.erf, 0.0
+    for half, centre, root in rooted:
+        away = value - centre
+        low, high = (away - tolerance) / root, (away + tolerance) / root
+        near = _NARROW * (erf(high) - erf(low))
+        total += half * (near + _WIDE_PART * (erf(high / _SCALE) - erf(low / _SCALE)))
     return min(1.0, total)
 
 
-def _below(value: float, parts: Sequence[tuple[float, float, float]]) -> float:
-    """The weight of the truths below `value`."""
-    reached = 0.0
-    for weight, centre, root in parts:
-        z = (value - centre) / root
-        reached += 0.5 * weight * (1.0 + _NARROW * math.erf(z) + _WIDE_PART * math.erf(z / _SCALE))
-    return reached
-
-
-def _quantile(share: float, parts: Sequence[tuple[float, float, float]]) -> float:
-    rooted = [(weight, centre, math.sqrt(variance) * _ROOT_2) for weight, centre, variance in parts]
-    wanted = share * sum(weight for weight, _, _ in rooted)
-    low = min(centre - _REACH * root for _, centre, root in rooted)
-    high = max(centre + _REACH * root for _, centre, root in rooted)
+def _quantile(share: float, rooted: Sequence[tuple[float, float, float]]) -> float:
+    """Where the weight below reaches `share` of all."""
+    erf = math.erf
+    wanted = share * sum([2.0 * half for half, _, _ in rooted])
+    low = min([centre - _REACH * root for _, centre, root in rooted])
+    high = max([centre + _REACH * root for _, centre, root in rooted])
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _below(middle, rooted) < wanted else (low, middle)
+        below = 0.0
+        for half, centre, root in rooted:
+            z = (middle - centre) / root
+            below += half * (1.0 + _NARROW * erf(z) + _WIDE_PART * erf(z / _SCALE))
+        if below < wanted:
+            low = middle
+        else:
+            high = middle
     return (low + high) / 2

@@ -12,7 +12,7 @@ from mdagent_mcp.consensus.facts import QuoteFacts
 from mdagent_mcp.consensus.quote_checks import SOFT_CAP
 from mdagent_mcp.consensus.rules import failed, not_run, passed
 from mdagent_mcp.consensus.stamps import CONSTANT_STAMP, ZONE_SHIFT, frozen_s, frozen_text
-from mdagent_mcp.consensus.wording import duration_text, local_minute
+from mdagent_mcp.consensus.wording import duration_text, utc_second
 from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.domain.quality import Finding, Severity
 
@@ -26,7 +26,7 @@ def event_time_present(facts: QuoteFacts) -> Finding:
     if facts.served.event_time is None:
         detail = f"{facts.served.quote.source}: {facts.served.reason}"
         return failed("event_time_present", detail, Severity.MAJOR)
-    return passed("event_time_present", f"{facts.served.quote.source} states {facts.served.event_time:%H:%M:%S} UTC")
+    return passed("event_time_present", f"{facts.served.quote.source} states {utc_second(facts.served.event_time)}")
 
 
 def event_time_not_future(facts: QuoteFacts) -> Finding:
@@ -35,7 +35,7 @@ def event_time_not_future(facts: QuoteFacts) -> Finding:
         return not_run("event_time_not_future", "no event time")
     if facts.served.cause.startswith("future"):
         return failed("event_time_not_future", f"{facts.served.quote.source}: {facts.served.reason}", Severity.MAJOR)
-    return passed("event_time_not_future", f"not after {facts.context.now:%H:%M:%S} UTC")
+    return passed("event_time_not_future", f"not after {utc_second(facts.context.now)}")
 
 
 def session_current(facts: QuoteFacts) -> Finding:
@@ -44,7 +44,7 @@ def session_current(facts: QuoteFacts) -> Finding:
         return not_run("session_current", f"no calendar for {facts.market.calendar.name}")
     if facts.served.event_time is None:
         return not_run("session_current", "no event time")
-    stamp = local_minute(facts.served.event_time, facts.market.calendar)
+    stamp = facts.event_minute
     if facts.served.standing is Standing.EARLIER:
         detail = f"the price of {stamp} is from before the session to answer; market {facts.market.state}"
         return failed("session_current", detail, Severity.FATAL)
@@ -70,7 +70,7 @@ def session_tag(facts: QuoteFacts) -> Finding:
         return not_run("session_tag", "needs an event time and a market with sessions")
     tag = served.quote.session
     if tag is served.session or {tag, served.session} == {Session.REGULAR, Session.CLOSED}:
-        return passed("session_tag", f"{tag} fits {local_minute(served.event_time, facts.market.calendar)}")
+        return passed("session_tag", f"{tag} fits {facts.event_minute}")
     detail = f"{served.quote.source} calls it {tag}, its time falls in {served.session}"
     return failed("session_tag", detail, Severity.MINOR, TAG_CAP)
 
@@ -99,7 +99,7 @@ def stamp_advances(facts: QuoteFacts) -> Finding:
     if back > max(1.0, served.quote.event_time_resolution_s):
         detail = f"{served.quote.source} went back by {duration_text(back)}: another of its nodes answered"
         return failed("stamp_advances", detail, Severity.INFO)
-    return passed("stamp_advances", f"not before the {trace.stamp:%H:%M:%S} UTC that was stated last")
+    return passed("stamp_advances", f"not before the {utc_second(trace.stamp)} that was stated last")
 
 
 def stamp_zone(facts: QuoteFacts) -> Finding:
@@ -116,7 +116,8 @@ def price_moves(facts: QuoteFacts) -> Finding:
     """The price does not stand still under moving time stamps for longer than is usual."""
     served = facts.served
     learned = facts.context.learned
-    if learned is None or served.quote.source not in {*learned.traces, *learned.unchanged_s}:
+    source = served.quote.source
+    if learned is None or (source not in learned.traces and source not in learned.unchanged_s):
         return not_run("price_moves", f"nothing is known of {served.quote.source}'s last word")
     if not facts.market.regular_hours:
         return not_run("price_moves", "nothing has to move while the market is closed")
@@ -132,6 +133,6 @@ def trading(facts: QuoteFacts) -> Finding:
         return not_run("trading", "the market is not in regular trading")
     if facts.halted_since is None:
         return passed("trading", "no source shows a halt")
-    stamp = f"{facts.halted_since:%H:%M:%S} UTC"
+    stamp = utc_second(facts.halted_since)
     detail = f"no independent source shows a trade since {stamp}: halted, or nothing traded"
     return failed("trading", detail, Severity.MINOR, HALT_CAP)

@@ -23,6 +23,7 @@ _LOW_PRICE: Final = 10.0
 _LOW_PRICE_FLOOR: Final = 60e-4
 _DAY_S: Final = 86400.0
 _REGULAR_DAY_S: Final = 23400.0
+_NOTHING: Final = SymbolKnowledge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Tolerance:
 def tolerance_for(instrument: Instrument, price: float, learned: SymbolKnowledge | None) -> Tolerance:
     """The tolerance of `instrument` around `price`."""
     assumed = CLASSES[instrument.asset_class]
-    known = SymbolKnowledge() if learned is None else learned
+    known = _NOTHING if learned is None else learned
     sigma = assumed.sigma if known.volatility_per_sqrt_s is None else known.volatility_per_sqrt_s
     tick = _tick(instrument.asset_class, price) if known.tick is None else known.tick
     cheap = price < _LOW_PRICE and instrument.asset_class is AssetClass.US_EQUITY

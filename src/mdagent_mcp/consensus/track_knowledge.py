@@ -54,15 +54,11 @@ class TrackKnowledge:
 
         Learned; until then a quarter of the distrust in it.
         """
-        found = self.record(source)
-        return (1.0 - trust) / 4 if found is None else fault_probability(found)
+        return fault_by(self.record(source), trust)
 
     def age_s(self, source: str, age_s: float | None) -> float:
         """The age of a source's price: as stamped, unless its record proves the stamps wrong or it has none."""
-        found = self.record(source)
-        if found is None:
-            return UNDATED_AGE_S if age_s is None else age_s
-        return believed_age_s(found, age_s, UNDATED_AGE_S)
+        return age_by(self.record(source), age_s)
 
     def is_mostly_wrong(self, source: str, which: str) -> bool:
         """Whether a source's field was more often wrong than right, as learned."""
@@ -80,6 +76,18 @@ class TrackKnowledge:
             return DEFAULT_WIDENING
         found = quantile(scores, 0.95)
         return DEFAULT_WIDENING if found is None else min(max(found, _LEAST_WIDENING), _MOST_WIDENING)
+
+
+def fault_by(record: TrackRecord | None, trust: float) -> float:
+    """See `TrackKnowledge.fault`; by the source's record, None before there is one."""
+    return (1.0 - trust) / 4 if record is None else fault_probability(record)
+
+
+def age_by(record: TrackRecord | None, age_s: float | None) -> float:
+    """See `TrackKnowledge.age_s`; by the source's record, None before there is one."""
+    if record is None:
+        return UNDATED_AGE_S if age_s is None else age_s
+    return believed_age_s(record, age_s, UNDATED_AGE_S)
 
 
 _NO_FIELDS: Final[Mapping[str, TrackRecord]] = MappingProxyType({})

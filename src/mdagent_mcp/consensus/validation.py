@@ -170,15 +170,16 @@ def price_range(facts: QuoteFacts) -> Finding:
 
 def delayed_sources(facts: QuoteFacts) -> Finding:
     """Delayed sources are no further away than the time between explains."""
+    own = facts.served
+    on_time_s = max(facts.lines.vote_age_s, own.vote_age_s + facts.lines.explained_lag_s)
     others = [
         o
         for o in facts.observations
-        if o.standing is Standing.CURRENT and o.session is facts.served.session and _is_delayed(o, facts)
+        if on_time_s < o.vote_age_s < math.inf and o.standing is Standing.CURRENT and o.session is own.session
         if not (facts.unit_is_settled and _in_another_unit(o, facts))
     ]
     if not others:
         return not_run("delayed_sources", "no delayed source to compare with")
-    own = facts.served
     apart = [(abs(o.log_price - own.log_price), o) for o in others]
     beyond = [(gap, o) for gap, o in apart if gap > facts.tolerance.conflict(o.vote_age_s - own.vote_age_s)]
     gap, worst = max(beyond or apart, key=lambda pair: (pair[0], pair[1].key))
@@ -223,14 +224,8 @@ def validate(facts: QuoteFacts) -> tuple[Finding, ...]:
     """The served quote's own checks and those of the answer."""
     served = facts.served
     own = check_quote(served.quote, served.session, facts.lines)
-    return (*own, *(check(facts) for check in CHECKS))
+    return (*own, *[check(facts) for check in CHECKS])
 
 
 def _in_another_unit(observation: Observation, facts: QuoteFacts) -> bool:
     return power_of_ten(observation.quote.price / facts.served.quote.price, facts.lines.unit_closeness) != 0
-
-
-def _is_delayed(observation: Observation, facts: QuoteFacts) -> bool:
-    own = facts.served.vote_age_s
-    limit = max(facts.lines.vote_age_s, own + facts.lines.explained_lag_s)
-    return not math.isinf(observation.vote_age_s) and observation.vote_age_s > limit

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from mdagent_mcp.domain.calendar import Calendar
@@ -16,6 +17,10 @@ _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 def price_text(price: float) -> str:
     """A price with the digits it has, at least two after the point above 1."""
+    return _kept_price_text(price) if price >= 1 else _price_text(price)
+
+
+def _price_text(price: float) -> str:
     if price >= 1 and float(cents := f"{price:.2f}") == price:
         return cents
     text = f"{price:.12g}"
@@ -27,6 +32,10 @@ def price_text(price: float) -> str:
         return text
     whole, _, decimals = text.partition(".")
     return f"{whole}.{decimals.ljust(2, '0')}"
+
+
+_kept_price_text = lru_cache(maxsize=1024)(_price_text)
+"""One judgement names the same prices many times."""
 
 
 def duration_text(seconds: float) -> str:
@@ -63,8 +72,14 @@ def joined(words: Iterable[str]) -> str:
     return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}" if listed else ""
 
 
+def utc_second(instant: datetime) -> str:
+    """An instant in UTC on the 24-hour clock: `14:03:07 UTC`."""
+    return f"{instant.hour:02d}:{instant.minute:02d}:{instant.second:02d} UTC"
+
+
 def local_minute(instant: datetime, calendar: Calendar) -> str:
     """An instant on the exchange's own clock: `Fri 2026-11-20 16:00 ET`."""
     local = instant.astimezone(calendar.zone)
     zone = "ET" if calendar.timezone == "America/New_York" else local.tzname() or calendar.timezone
-    return f"{_DAYS[local.weekday()]} {local:%Y-%m-%d %H:%M} {zone}"
+    day = f"{_DAYS[local.weekday()]} {local.year}-{local.month:02d}-{local.day:02d}"
+    return f"{day} {local.hour:02d}:{local.minute:02d} {zone}"

@@ -109,7 +109,7 @@ class Calendar:
     _holidays: frozenset[date] = frozenset()
     _special: Mapping[date, tuple[time, time]] = field(default_factory=dict)
     _extra: frozenset[date] = frozenset()
-    _sessions: dict[date, TradingSession] = field(default_factory=dict, repr=False, compare=False)
+    _sessions: dict[date, TradingSession | None] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -140,11 +140,13 @@ class Calendar:
 
     def session_on(self, day: date) -> TradingSession | None:
         """The session of a trading date; None when it is none or the table does not cover it."""
-        if not self.is_session(day):
-            return None
-        if day not in self._sessions:
-            self._sessions[day] = self._session(day)
-        return self._sessions[day]
+        if day in self._sessions:
+            return self._sessions[day]
+        if not self.covers(day):
+            return None  # not kept: there is no end of days outside of the table
+        session = self._session(day) if self.is_session(day) else None
+        self._sessions[day] = session
+        return session
 
     def _session(self, day: date) -> TradingSession:
         opens, closes = self._special.get(day) or self._regular_hours(day)
@@ -164,39 +166,43 @@ class Calendar:
 
     def state_at(self, instant: datetime) -> MarketState:
         """What the market is doing at `instant`."""
-        local = instant.astimezone(self.zone).date()
-        if not self.covers(local):
-            return MarketState.UNKNOWN
-        for day in (local, local + _DAY):
-            session = self.session_on(day)
-            if session is not None and (state := session.state_at(instant)) is not MarketState.CLOSED:
-                return state
-        return MarketState.CLOSED
+        return self.placed_at(instant)[0]
 
     def session_at(self, instant: datetime) -> TradingSession | None:
         """The session whose regular or extended hours contain `instant`; None outside of them."""
+        return self.placed_at(instant)[1]
+
+    def placed_at(self, instant: datetime) -> tuple[MarketState, TradingSession | None]:
+        """What the market is doing at `instant`, and the session whose hours contain it."""
         local = instant.astimezone(self.zone).date()
         for day in (local, local + _DAY):
             session = self.session_on(day)
-            if session is not None and session.state_at(instant) is not MarketState.CLOSED:
-                return session
-        return None
+            if session is not None and (state := session.state_at(instant)) is not MarketState.CLOSED:
+                return (state if self.covers(local) else MarketState.UNKNOWN), session
+        return (MarketState.CLOSED if self.covers(local) else MarketState.UNKNOWN), None
 
     def latest_opened(self, instant: datetime) -> TradingSession | None:
         """The last session whose regular trading had begun at `instant`."""
-        return next((s for s in self._backwards(instant) if s.open <= instant), None)
+        for session in self._backwards(instant):
+            if session.open <= instant:
+                return session
+        return None
 
     def latest_completed(self, instant: datetime) -> TradingSession | None:
         """The last session whose regular trading had ended at `instant`."""
-        return next((s for s in self._backwards(instant) if s.close <= instant), None)
+        for session in self._backwards(instant):
+            if session.close <= instant:
+                return session
+        return None
 
     def next_open(self, instant: datetime) -> datetime | None:
         """When regular trading next begins after `instant`, as far as the table reaches."""
         day = instant.astimezone(self.zone).date()
-        for offset in range(15):
-            session = self.session_on(day + offset * _DAY)
+        for _ in range(15):
+            session = self.session_on(day)
             if session is not None and session.open > instant:
                 return session.open
+            day += _DAY
         return None
 
     def sessions_between(self, first: date, last: date) -> tuple[TradingSession, ...]:
@@ -206,10 +212,11 @@ class Calendar:
 
     def _backwards(self, instant: datetime) -> Iterator[TradingSession]:
         day = instant.astimezone(self.zone).date() + _DAY
-        for offset in range(16):
-            session = self.session_on(day - offset * _DAY)
+        for _ in range(16):
+            session = self.session_on(day)
             if session is not None:
                 yield session
+            day -= _DAY
 
     def _regular_hours(self, day: date) -> tuple[time, time]:
         index = bisect_right(self._hours, day, key=lambda row: row[0]) - 1

@@ -30,17 +30,23 @@ GRADE_FLOORS: Final[tuple[tuple[float, Grade], ...]] = (
     (0.0, Grade.F),
 )
 """Lowest score of each letter, best first."""
+_FLOORS: Final[Mapping[Grade, float]] = {grade: floor for floor, grade in GRADE_FLOORS}
 
 
 def grade_of(score: float) -> Grade:
     """The letter of a score between 0 and 100."""
-    return next((grade for floor, grade in GRADE_FLOORS if score >= floor), Grade.F)
+    for floor, grade in GRADE_FLOORS:
+        if score >= floor:
+            return grade
+    return Grade.F
 
 
 def at_least(grade: Grade, wanted: Grade) -> bool:
     """Whether `grade` is as good as `wanted` or better."""
-    order = tuple(Grade)
-    return order.index(grade) <= order.index(wanted)
+    return _GRADE_ORDER[grade] <= _GRADE_ORDER[wanted]
+
+
+_GRADE_ORDER: Final[Mapping[Grade, int]] = {grade: place for place, grade in enumerate(Grade)}
 
 
 class Dimension(StrEnum):
@@ -146,7 +152,7 @@ class DimensionScore:
     raises_to: str = ""
 
 
-_ORDER: Final = tuple(Dimension)
+_ORDER: Final[Mapping[Dimension, int]] = {dimension: place for place, dimension in enumerate(Dimension)}
 
 MAX_PENALTY: Final = 5.0
 """Points that the other dimensions may take off within the letter of the weakest one."""
@@ -160,15 +166,14 @@ def assess(dimensions: Mapping[Dimension, DimensionScore], findings: tuple[Findi
     no strong dimension buys back a weak one.
     """
     capping = [f for f in findings if f.cap is not None and f.verdict is Verdict.FAILED]
-    capped = {d: _capped(d, score, capping) for d, score in dimensions.items()}
-    weakest = min(capped, key=lambda d: (capped[d].score, _ORDER.index(d)))
+    capped = {d: _capped(d, score, capping) for d, score in dimensions.items()} if capping else dimensions
+    weakest = min(capped, key=lambda d: (capped[d].score, _ORDER[d]))
     low = capped[weakest].score
-    penalty = min(MAX_PENALTY, sum(100.0 - s.score for s in capped.values()) / len(capped) / 10.0)
-    floor = next(bound for bound, _ in GRADE_FLOORS if low >= bound)
-    score = round(max(floor, low - penalty), 1)
+    penalty = min(MAX_PENALTY, sum([100.0 - s.score for s in capped.values()]) / len(capped) / 10.0)
+    grade = grade_of(low)
     return Assessment(
-        grade_of(low),
-        score,
+        grade,
+        round(max(_FLOORS[grade], low - penalty), 1),
         {d: round(s.score, 1) for d, s in capped.items()},
         Limit(weakest, round(low, 1), capped[weakest].because, capped[weakest].raises_to),
         findings,
