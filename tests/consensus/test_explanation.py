@@ -43,6 +43,16 @@ def test_an_a_is_told_with_sources_spread_and_age() -> None:
     assert judgement.summary == "2 independent sources agree within 1.1 bp; 1.3 s old."
 
 
+def test_a_price_that_was_converted_from_hundredths_says_so() -> None:
+    """An agent that compares it with a page in pence has to know; other notes of a reading stay out of the summary."""
+    notes = ("prices are quoted in GBp and were divided by 100", "something else")
+    judgement = judge([quote(age_s=1.3, notes=notes), quote("nasdaq", 189.86, age_s=1.8)])
+    assert judgement.summary == (
+        "2 independent sources agree within 1.1 bp; 1.3 s old. "
+        "At finnhub prices are quoted in GBp and were divided by 100."
+    )
+
+
 def test_a_single_source_is_told_with_why_the_others_are_missing() -> None:
     """Failures are named, and what would raise the grade, with the sources that have no key."""
     judgement = judge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from datetime import timedelta
@@ -11,8 +12,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from consensus.quote_building import ACME, KNOWN, MID_SESSION, context, judge, quote
+from mdagent_mcp.consensus.context import QuoteContext, SymbolKnowledge
 from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.domain.answers import VoiceVerdict
+from mdagent_mcp.domain.calendar import calendar_named
+from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Quote, Session
 from mdagent_mcp.domain.quality import Grade, at_least
 
@@ -175,3 +179,21 @@ def test_a_stale_majority_never_makes_an_a(majority: int, age: float, moved: flo
     if age > 31:
         two = judge([*old, quote("new", now, 0.5, **_BARE), quote("new2", now, 0.6, **_BARE)], learned=KNOWN)
         assert (two.price, two.grade in _LETTERS[:1]) == (now, True)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(1e-12, 1e15), min_size=1, max_size=4),
+    st.one_of(st.none(), st.floats(1e-9, 1e3)),
+    st.sampled_from(["ACME", "^GSPC", "BTC-USD", "EURUSD", "VOD.L"]),
+)
+def test_no_price_is_too_absurd_to_be_judged(prices: list[float], tick: float | None, symbol: str) -> None:
+    """Whatever was learned at another level of prices: an answer comes, with a finite interval around its own price."""
+    instrument = parse_symbol(symbol)
+    quotes = [quote(f"source{n}", price, symbol=symbol, currency=None) for n, price in enumerate(prices)]
+    learned = SymbolKnowledge(observations=500, tick=tick, volatility_per_sqrt_s=1e-4, relative_spread=1e-4)
+    facts = QuoteContext(now=MID_SESSION, calendar=calendar_named(instrument.calendar), learned=learned)
+    judgement = judge_quote(instrument, quotes, {}, facts)
+    assert judgement is not None
+    assert judgement.price in prices
+    assert 0 < judgement.price_low <= judgement.price <= judgement.price_high < math.inf

@@ -29,7 +29,7 @@ from mdagent_mcp.consensus.wording import (
 )
 from mdagent_mcp.domain.answers import Explanation, MarketView, Voice, VoiceVerdict
 from mdagent_mcp.domain.failures import clean_text
-from mdagent_mcp.domain.prices import Session
+from mdagent_mcp.domain.prices import UNIT_NOTE, Session
 from mdagent_mcp.domain.quality import Assessment, Grade
 
 SUMMARY_WORDS: Final = 60
@@ -122,6 +122,7 @@ def summary(facts: QuoteFacts, assessment: Assessment, voices: Iterable[Voice]) 
     if assessment.grade is not Grade.A and assessment.limited_by.because:
         because = clean_text(assessment.limited_by.because, _BECAUSE_LIMIT)
         sentences.append(f"Limited by {assessment.limited_by.dimension}: {because}.")
+    sentences.extend(f"At {facts.served.quote.source} {note}." for note in _unit_notes(facts))
     rejected = [v for v in voices if v.verdict in {VoiceVerdict.OUTLIER, VoiceVerdict.UNUSABLE}]
     word = "Unresolved" if facts.contested else "Rejected"
     sentences.extend(f"{word}: {v.source} {price_text(v.price)} ({v.cause})." for v in rejected[:2])
@@ -130,6 +131,11 @@ def summary(facts: QuoteFacts, assessment: Assessment, voices: Iterable[Voice]) 
         if len(f"{told} {sentence}".split()) <= SUMMARY_WORDS:
             told = f"{told} {sentence}"
     return told
+
+
+def _unit_notes(facts: QuoteFacts) -> tuple[str, ...]:
+    """That the served price was converted from hundredths, which an agent may have to tell."""
+    return tuple(note for note in facts.served.quote.notes if note.startswith(UNIT_NOTE))
 
 
 def describe_voices(facts: QuoteFacts) -> tuple[Voice, ...]:

@@ -16,7 +16,7 @@ from mdagent_mcp.consensus.wording import joined, plural
 from mdagent_mcp.domain.answers import Coverage, Explanation, MarketView
 from mdagent_mcp.domain.calendar import Calendar
 from mdagent_mcp.domain.failures import clean_text
-from mdagent_mcp.domain.prices import Session
+from mdagent_mcp.domain.prices import UNIT_NOTE, Session
 from mdagent_mcp.domain.quality import Assessment, Grade, at_least
 from mdagent_mcp.domain.questions import HistoryQuestion
 from mdagent_mcp.domain.sessions import session_of
@@ -84,6 +84,7 @@ def summarise(
         limit = f"Limited by {assessment.limited_by.dimension}: {assessment.limited_by.because}."
         # What makes a series worse than one good source alone comes before what there is of it.
         parts.insert(len(parts) if at_least(assessment.grade, Grade.B) else 0, limit)
+    parts.extend(f"At {used[0]} {note}." for note in series.history.notes if note.startswith(UNIT_NOTE))
     if rejected:
         parts.append(f"Contradicted by {joined(rejected)}.")
     words = " ".join(parts).split()

@@ -81,6 +81,6 @@ def _usual_standstill(quote: Quote, learned: SymbolKnowledge) -> float:
     sigma, spread = learned.volatility_per_sqrt_s, learned.relative_spread
     if sigma is None or spread is None:
         return float("inf")
-    tick = 0.0 if learned.tick is None else learned.tick / quote.price
+    tick = 0.0 if learned.tick is None or not quote.price > 0 else learned.tick / quote.price
     step = float((_SPREADS * (tick + spread / 2) / sigma) ** 2)
     return max(_LEAST_FREEZE_S, _GAPS * learned.gap_q95_s.get(quote.source, 0.0), step)

@@ -19,6 +19,8 @@ from mdagent_mcp.domain.instruments import AssetClass, Instrument
 _BASE: Final = 2e-4
 _SHORTEST_S: Final = 0.5
 _LONGEST_S: Final = 3600.0
+MOST_TICK_SHARE: Final = 0.1
+"""Share of a price that its step is at most."""
 _LOW_PRICE: Final = 10.0
 _LOW_PRICE_FLOOR: Final = 60e-4
 _DAY_S: Final = 86400.0
@@ -92,7 +94,9 @@ def tolerance_for(instrument: Instrument, price: float, learned: SymbolKnowledge
     assumed = CLASSES[instrument.asset_class]
     known = _NOTHING if learned is None else learned
     sigma = assumed.sigma if known.volatility_per_sqrt_s is None else known.volatility_per_sqrt_s
-    tick = _tick(instrument.asset_class, price) if known.tick is None else known.tick
+    usual = _tick(instrument.asset_class, price) if known.tick is None else known.tick
+    # A step of another level of prices, learned or usual, says nothing about an absurdly small one.
+    tick = min(usual, MOST_TICK_SHARE * price)
     cheap = price < _LOW_PRICE and instrument.asset_class is AssetClass.US_EQUITY
     return Tolerance(
         sigma=sigma,

@@ -240,3 +240,12 @@ MINOR_UNITS: Final = {
 def major_unit(label: str) -> tuple[str, float]:
     """The ISO code and the divisor that turn a price under `label` into the major unit."""
     return MINOR_UNITS.get(label, (label.upper(), 1.0))
+
+
+UNIT_NOTE: Final = "prices are quoted in "
+"""How the note begins that tells of a conversion."""
+
+
+def unit_note(label: str, divisor: float) -> tuple[str, ...]:
+    """What a reading says of prices that were converted from hundredths; nothing where they were not."""
+    return () if divisor == 1.0 else (f"{UNIT_NOTE}{label} and were divided by {divisor:.0f}",)

@@ -16,7 +16,7 @@ from typing import Final
 
 from mdagent_mcp.domain.failures import FailureKind, SourceError
 from mdagent_mcp.domain.instruments import SUFFIXES, AssetClass, Instrument
-from mdagent_mcp.domain.prices import MINOR_UNITS, major_unit
+from mdagent_mcp.domain.prices import MINOR_UNITS, major_unit, unit_note
 from mdagent_mcp.domain.reading import Json, instant_of, malformed, price_time
 from mdagent_mcp.domain.refusals import STATUS_KINDS
 from mdagent_mcp.domain.vendor import ErrorRule, Reply
@@ -189,8 +189,7 @@ def read_listing(told: Json, instrument: Instrument) -> Unit:
     _require_market(told, instrument, currency)
     if not label:
         return Unit(None)
-    notes = () if divisor == 1.0 else (f"prices are quoted in {label} and were divided by {divisor:.0f}",)
-    return Unit(currency, divisor, notes)
+    return Unit(currency, divisor, unit_note(label, divisor))
 
 
 def _require_market(told: Json, instrument: Instrument, currency: str) -> None:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError, clean_text
 from mdagent_mcp.domain.instruments import SYMBOL_LIMIT, AssetClass, Instrument, InvalidSymbolError, parse_symbol
-from mdagent_mcp.domain.prices import major_unit
+from mdagent_mcp.domain.prices import major_unit, unit_note
 from mdagent_mcp.domain.reading import Json, malformed
 from mdagent_mcp.domain.vendor import Reply
 
@@ -204,8 +204,7 @@ def read_unit(label: str | None, instrument: Instrument) -> Unit:
     currency, divisor = major_unit(label)
     if not _CURRENCY.fullmatch(currency):
         raise malformed(f"the currency is no currency code: {label!r}")
-    notes = () if divisor == 1.0 else (f"prices are quoted in {label} and were divided by {divisor:.0f}",)
-    return Unit(currency, divisor, notes)
+    return Unit(currency, divisor, unit_note(label, divisor))
 
 
 def calendar_of(instrument: Instrument, zone: ZoneInfo | None, instant: datetime) -> Calendar | None:
