@@ -188,7 +188,8 @@ class Collection:
         name = source.vendor.id
         budget = self._options.deadline_s - (self._clock.monotonic() - self._started)
         instruments: tuple[Instrument, ...] = tuple(i.instrument for i in inquiries)
-        asked = await source.quotes(instruments, budget, last_resort=not source.is_askable)
+        rested = any(map(source.rests_quote, instruments))
+        asked = await source.quotes(instruments, budget, last_resort=rested)
         self.calls += asked.calls
         missing = Failure(name, FailureKind.NO_DATA, "not in the reply")
         for inquiry in inquiries:

@@ -246,7 +246,9 @@ class QuoteEngine:
         for name, source in allowed(parts.sources, inquiry.key.sources).items():
             if name in inquiry.asked:
                 continue
-            failure = not_asked(source, source.refuses_quote(inquiry.instrument), named=named)
+            failure = not_asked(
+                source, source.refuses_quote(inquiry.instrument), named=named, instrument=inquiry.instrument
+            )
             if failure is not None:
                 inquiry.failures.setdefault(name, failure)
             elif source.is_askable:
@@ -293,6 +295,7 @@ class QuoteEngine:
             for name, source in sources.items()
             if name not in inquiry.asked
             and source.is_askable
+            and not source.rests_quote(inquiry.instrument)
             and source.cost_per_call == 0
             and source.wait_s() == 0
             and source.refuses_quote(inquiry.instrument) is None
