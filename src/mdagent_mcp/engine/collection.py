@@ -41,12 +41,14 @@ class CollectionOptions:
         patience_s: after this a presentable answer is given although sources are silent.
         hedge_after_s: after this without the wanted grade the next wave starts.
         first_wave: sources asked at once to begin with.
+        hedging: whether others are asked early, within a budget, while those asked are slower than usual.
     """
 
     deadline_s: float = 10.0
     patience_s: float = 0.45
     hedge_after_s: float = 0.8
     first_wave: int = 3
+    hedging: bool = True
 
     def __post_init__(self) -> None:
         if min(self.deadline_s, self.patience_s, self.hedge_after_s) <= 0 or self.first_wave < 1:
@@ -162,7 +164,7 @@ class Collection:
         waited = self._clock.monotonic() - inquiry.wave_started
         if waited >= self._options.hedge_after_s:
             return True
-        if inquiry.hedged or waited < self._hooks.hedge_after_s(inquiry) or not self._hooks.order(inquiry):
+        if not self._options.hedging or inquiry.hedged or waited < self._hooks.hedge_after_s(inquiry) or not self._hooks.order(inquiry):
             return False
         inquiry.hedged = True
         return self._hooks.may_hedge()

@@ -10,9 +10,10 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
+import anyio
 import httpx
 
 from mdagent_mcp.app import open_app
@@ -26,8 +27,13 @@ from mdagent_mcp.sandbox.app import Desk, app_of
 from mdagent_mcp.sandbox.faults import Fault, FaultBoard, Faults
 from mdagent_mcp.sandbox.market import SimulatedMarket
 from mdagent_mcp.testing import ManualClock
-from story.simulated_world import REGULAR, SEED, turning
 
+REGULAR: Final = datetime(2026, 11, 24, 16, 30, 20, tzinfo=UTC)
+"""Tuesday 11:30:20 in New York: regular trading."""
+SEED: Final = 11
+LONGEST_S: Final = 15.0
+"""A question that takes longer than this, by the hand-turned clock, has outlived its own deadline."""
+SETTLE_ROUNDS: Final = 20
 SIX: Final = ("yahoo", "nasdaq", "cboe", "finnhub", "twelve_data", "tiingo")
 KEYS: Final = {"finnhub": "sandbox-key", "twelve_data": "ultra-key", "tiingo": "power-key"}
 """Of plans whose own limits, which the sandbox keeps, are out of the way as well."""
@@ -71,6 +77,7 @@ class Line(httpx.AsyncBaseTransport):
         self._app = app
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass a request on, late, or not at all."""
         self._network.calls += 1
         if self._vendor in self._network.unreachable:
             raise httpx.ConnectError("Connection refused")
@@ -100,9 +107,26 @@ class SixSources:
         self.desk.board.replace(Faults.parse(faults))
 
     async def ask(self, *symbols: str) -> QuotesAnswer:
-        """One question for current prices, the clock turned until it is answered."""
+        """One question for current prices, the clock turned until it is answered.
+
+        Raises:
+            TimeoutError: when it is not within `LONGEST_S`.
+        """
         question = QuoteQuestion(tuple(map(parse_symbol, symbols)))
-        return await turning(self.clock, lambda: self.engine.quotes(question))
+        answers: list[QuotesAnswer] = []
+
+        async def run() -> None:
+            answers.append(await self.engine.quotes(question))
+
+        started = self.clock.monotonic()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            while not answers and self.clock.monotonic() - started < LONGEST_S:
+                await self.clock.advance(0.1)
+            tasks.cancel_scope.cancel()
+        if not answers:
+            raise TimeoutError(f"{', '.join(symbols)} was not answered within {LONGEST_S} s")
+        return answers[0]
 
     async def status(self, source: str) -> SourceStatus:
         """What `source_status` says of a source."""
@@ -118,8 +142,15 @@ class SixSources:
 async def six_sources(
     *, seed: int = 3, sources: Sequence[str] = SIX, is_slow: bool = True, settings: dict[str, str] | None = None
 ) -> AsyncIterator[SixSources]:
-    """A world in regular trading, all sources well."""
-    clock = ManualClock(REGULAR)
+    """A world in regular trading, all sources well.
+
+    Args:
+        seed: of the delays and of the engine's own chance.
+        sources: those that are configured; the others of the six are disabled.
+        is_slow: whether calls take time.
+        settings: more of them, as environment variables.
+    """
+    clock = ManualClock(REGULAR, settle_rounds=SETTLE_ROUNDS)
     desk = Desk(SimulatedMarket(SEED), clock, FaultBoard(Faults(), SEED))
     network = Network(clock, random.Random(seed), is_slow=is_slow)
     app = httpx.ASGITransport(app_of(desk))
