@@ -130,7 +130,9 @@ async def measure(calls: int, questions: int, seed: int) -> None:
     """Run and print."""
     started = time.perf_counter()
     report = await availability(calls, seed)
-    print(f"any {DOWN_AT_ONCE} of {len(SIX)} down, {calls} questions ({time.perf_counter() - started:.0f} s of real time)")
+    print(
+        f"any {DOWN_AT_ONCE} of {len(SIX)} down, {calls} questions ({time.perf_counter() - started:.0f} s of real time)"
+    )
     print(f"  {report}\n  answered {report.answered:.4%}, wrong A or B: {len(report.wrong)}")
     for text in (*report.unanswered[:5], *report.wrong[:5]):
         print(f"  {text}")

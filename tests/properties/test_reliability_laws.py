@@ -15,8 +15,14 @@ from mdagent_mcp.domain.answers import QuotesAnswer
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome
 from mdagent_mcp.domain.vendor import Endpoint, Quota
 from mdagent_mcp.engine.flight import SingleFlight
-from mdagent_mcp.resilience.backoff import earn, new_budget, spend
-from mdagent_mcp.resilience.hedging import HEDGE_BUDGET, HedgeOptions, hedge_delay_s
+from mdagent_mcp.resilience.backoff import earn, new_budget
+from mdagent_mcp.resilience.hedging import (
+    HEDGE_BUDGET,
+    SPARED_SHARE,
+    HedgeOptions,
+    hedge_delay_s,
+    spend_on_hedge,
+)
 from mdagent_mcp.testing import ManualClock
 from mdagent_mcp.transport.budgets import Budget, PrivateStore
 from mdagent_mcp.transport.limiting import Limiting
@@ -44,18 +50,21 @@ def test_the_delay_before_a_hedge_is_bounded_and_never_shorter_for_another_slow_
 
 
 @_unhurried
-@given(st.lists(st.tuples(st.floats(0.0, 100.0), st.integers(0, 3)), max_size=120))
-def test_hedges_never_exceed_their_share_of_the_questions(questions: list[tuple[float, int]]) -> None:
-    """Not in total and not in any stretch: a tenth of its questions and what may be saved up."""
+@given(st.lists(st.tuples(st.floats(0.0, 100.0), st.lists(st.booleans(), max_size=3)), max_size=120))
+def test_hedges_never_exceed_their_share_of_the_questions(questions: list[tuple[float, list[bool]]]) -> None:
+    """Not in total and not in any stretch: a tenth of its questions and what may be saved up; a part is spared."""
     budget, now = new_budget(HEDGE_BUDGET, 0.0), 0.0
     hedges: list[int] = []
     for step, wanted in questions:
         now += step
         budget = earn(budget, HEDGE_BUDGET, now)
         granted = 0
-        for _ in range(wanted):
-            budget, allowed = spend(budget, HEDGE_BUDGET, now)
+        for urgent in wanted:
+            before = budget.saved
+            budget, allowed = spend_on_hedge(budget, now, urgent=urgent)
             granted += allowed
+            assert urgent or not allowed or budget.saved >= HEDGE_BUDGET.cap * SPARED_SHARE
+            assert not urgent or allowed is (before >= 1.0)
         hedges.append(granted)
     assert sum(hedges) <= HEDGE_BUDGET.start + HEDGE_BUDGET.share * len(hedges) + 1e-9
     for first in range(0, len(hedges), 7):
@@ -142,7 +151,9 @@ async def _play(
 
 
 def _start_all(
-    tasks: TaskGroup, one: Callable[[int, float, float | None], Awaitable[None]], askers: list[tuple[float, float | None]]
+    tasks: TaskGroup,
+    one: Callable[[int, float, float | None], Awaitable[None]],
+    askers: list[tuple[float, float | None]],
 ) -> None:
     for number, (at, leaves_after) in enumerate(askers):
         tasks.start_soon(one, number, at, leaves_after)

@@ -109,7 +109,10 @@ async def test_a_source_out_of_reach_is_rested_as_a_whole_and_comes_back() -> No
 
 @pytest.mark.parametrize(
     ("fault", "because"),
-    [("finnhub=unit:100,symbols=SIM777", "its prices were found wrong"), ("finnhub=malformed,symbols=SIM777", "malformed")],
+    [
+        ("finnhub=unit:100,symbols=SIM777", "its prices were found wrong"),
+        ("finnhub=malformed,symbols=SIM777", "malformed"),
+    ],
 )
 async def test_one_instrument_in_trouble_is_rested_alone(fault: str, because: str) -> None:
     """A price in another unit, or none that can be read, again and again: the others are still served."""

@@ -65,7 +65,7 @@ class CollectionHooks:
         finished: told once when an inquiry ends, and again when a late answer changed its quotes.
         usual_s: within which time nine calls in ten to the silent sources are answered; None where unknown.
         hedge_after_s: how long the sources that were asked last may take before others are asked as well.
-        may_hedge: whether asking others while those are silent is within the budget; charges it.
+        may_hedge: whether asking others about an inquiry while those are silent is within the budget; charges it.
         explore: whom to ask when the inquiry has ended, only to learn; None for nobody.
     """
 
@@ -74,7 +74,7 @@ class CollectionHooks:
     finished: Callable[[Inquiry], None]
     usual_s: Callable[[Inquiry], float | None]
     hedge_after_s: Callable[[Inquiry], float]
-    may_hedge: Callable[[], bool]
+    may_hedge: Callable[[Inquiry], bool]
     explore: Callable[[Inquiry], str | None]
 
 
@@ -102,6 +102,11 @@ class Collection:
         self._started = clock.monotonic()
         self._changed = anyio.Event()
         self._scope = anyio.CancelScope()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it has stopped asking because nobody waited any more."""
+        return self._scope.cancel_called
 
     def cancel_when_abandoned(self) -> None:
         """Stop asking when nobody waits any more for any inquiry that is not answered yet."""
@@ -164,10 +169,12 @@ class Collection:
         waited = self._clock.monotonic() - inquiry.wave_started
         if waited >= self._options.hedge_after_s:
             return True
-        if not self._options.hedging or inquiry.hedged or waited < self._hooks.hedge_after_s(inquiry) or not self._hooks.order(inquiry):
+        if not self._options.hedging or inquiry.hedged or waited < self._hooks.hedge_after_s(inquiry):
+            return False
+        if not self._hooks.order(inquiry):
             return False
         inquiry.hedged = True
-        return self._hooks.may_hedge()
+        return self._hooks.may_hedge(inquiry)
 
     def _next_wave(self, inquiry: Inquiry) -> tuple[str, ...]:
         answered = {quote.source for quote in inquiry.quotes}
