@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -63,7 +64,7 @@ def test_hedges_never_exceed_their_share_of_the_questions(questions: list[tuple[
             before = budget.saved
             budget, allowed = spend_on_hedge(budget, now, urgent=urgent)
             granted += allowed
-            assert urgent or not allowed or budget.saved >= HEDGE_BUDGET.cap * SPARED_SHARE
+            assert urgent or not allowed or before >= HEDGE_BUDGET.cap * SPARED_SHARE
             assert not urgent or allowed is (before >= 1.0)
         hedges.append(granted)
     assert sum(hedges) <= HEDGE_BUDGET.start + HEDGE_BUDGET.share * len(hedges) + 1e-9
@@ -122,7 +123,7 @@ def test_no_call_starves_and_the_queue_respects_priority(
         assert at <= deadlines[number] + 1e-6
         assert not isinstance(outcome, Failure) or outcome.kind is FailureKind.THROTTLED
     times = [at for at, _, _ in queue.sent]
-    assert all(later - earlier >= 0.1 - 1e-6 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 0.1 - 1e-6 for earlier, later in itertools.pairwise(times))
     assert all(priority <= min((p for p, _ in waiting), default=priority) for _, priority, waiting in queue.sent)
 
 

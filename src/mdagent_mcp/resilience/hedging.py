@@ -61,6 +61,6 @@ def spend_on_hedge(budget: RetryBudget, now: float, *, urgent: bool) -> tuple[Re
     Returns:
         The budget after it, and whether the hedge may be made.
     """
-    if not urgent and budget.saved < HEDGE_BUDGET.cap * SPARED_SHARE + 1.0:
+    if not urgent and budget.saved < HEDGE_BUDGET.cap * SPARED_SHARE:
         return budget, False
     return spend(budget, HEDGE_BUDGET, now)
