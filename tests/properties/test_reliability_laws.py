@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -153,7 +154,7 @@ async def _play(
 
 def _start_all(
     tasks: TaskGroup,
-    one: Callable[[int, float, float | None], Awaitable[None]],
+    one: Callable[[int, float, float | None], Coroutine[Any, Any, None]],
     askers: list[tuple[float, float | None]],
 ) -> None:
     for number, (at, leaves_after) in enumerate(askers):
