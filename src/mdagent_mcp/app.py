@@ -175,7 +175,9 @@ def _quota(chosen: QuotaSettings) -> Quota:
 
 def _collection_options(settings: Settings) -> CollectionOptions:
     engine = settings.engine
-    return CollectionOptions(engine.deadline_s, engine.patience_s, engine.hedge_after_s, engine.first_wave)
+    return CollectionOptions(
+        engine.deadline_s, engine.patience_s, engine.hedge_after_s, engine.first_wave, engine.hedging
+    )
 
 
 def _freshness_options(settings: Settings) -> FreshnessOptions:

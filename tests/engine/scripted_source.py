@@ -68,6 +68,7 @@ class ScriptedSource:
     history_answer: Callable[[HistoryQuery], Outcome[History]] | None = None
     at: datetime | None = None
     rested_enough: bool = False
+    rested_symbols: frozenset[str] = frozenset()
     probes: int = 0
     asked: list[tuple[str, ...]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
@@ -85,6 +86,9 @@ class ScriptedSource:
 
     def state(self) -> SourceState:
         return self.now_state
+
+    def rests_quote(self, instrument: Instrument) -> bool:
+        return self.now_state is SourceState.OPEN or instrument.symbol in self.rested_symbols
 
     def wait_s(self) -> float:
         return 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_desk
@@ -385,3 +386,42 @@ async def test_as_a_last_resort_a_source_that_is_rested_is_asked(clock: ManualCl
     async with quote_desk(clock, rested, well) as desk:
         await desk.engine.answer(question("AAPL"))
         assert (rested.asked, well.asked) == ([], [("AAPL",)])
+
+
+@pytest.mark.parametrize("rounds", range(8))
+async def test_who_asks_the_moment_the_last_asker_leaves_is_answered(clock: ManualClock, rounds: int) -> None:
+    """However many rounds of the event loop lie between the two, nobody inherits calls that are being cancelled."""
+    sources = three(clock, AAPL=189.5)
+    for source in sources:
+        source.takes_s = 0.1
+    async with quote_desk(clock, *sources) as desk:
+        answers, leaver = list[QuotesAnswer](), anyio.CancelScope()
+
+        async def ask() -> None:
+            answers.append(await desk.engine.answer(question("AAPL")))
+
+        async def ask_and_leave() -> None:
+            with leaver:
+                await desk.engine.answer(question("AAPL"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_and_leave)
+            await clock.settle()
+            leaver.cancel()
+            for _ in range(rounds):
+                await anyio.lowlevel.checkpoint()
+            tasks.start_soon(ask)
+            await clock.advance(12.0)
+    assert [quote.price for quote in answers[0].quotes] == [189.5]
+
+
+async def test_as_a_last_resort_a_source_is_asked_whose_quotes_alone_are_rested(clock: ManualClock) -> None:
+    """Every source is well as a whole and rests this instrument: one is asked all the same."""
+    sources = three(clock, AAPL=189.5, MSFT=400.0)
+    for source in sources:
+        source.rested_symbols = frozenset({"AAPL"})
+    async with quote_desk(clock, *sources) as desk:
+        rested = await desk.engine.answer(question("AAPL"))
+        well = await desk.engine.answer(question("MSFT"))
+    assert sorted(s.asked for s in sources) == [[("AAPL",), ("MSFT",)], [("MSFT",)], [("MSFT",)]]
+    assert [quote.price for quote in (*rested.quotes, *well.quotes)] == [189.5, 400.0]

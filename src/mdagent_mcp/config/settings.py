@@ -117,6 +117,10 @@ class EngineSettings(_Section):
     )
     hedge_after_s: float = Field(0.8, gt=0, description="after this without enough answers the next sources are asked")
     first_wave: int = Field(3, ge=1, le=9, description="sources asked at once per symbol to begin with")
+    hedging: bool = Field(
+        default=True,
+        description="whether others are asked early, in at most one question of ten, when sources are slow",
+    )
 
 
 class GradingSettings(_Section):

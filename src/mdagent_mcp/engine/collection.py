@@ -41,12 +41,14 @@ class CollectionOptions:
         patience_s: after this a presentable answer is given although sources are silent.
         hedge_after_s: after this without the wanted grade the next wave starts.
         first_wave: sources asked at once to begin with.
+        hedging: whether others are asked early, within a budget, while those asked are slower than usual.
     """
 
     deadline_s: float = 10.0
     patience_s: float = 0.45
     hedge_after_s: float = 0.8
     first_wave: int = 3
+    hedging: bool = True
 
     def __post_init__(self) -> None:
         if min(self.deadline_s, self.patience_s, self.hedge_after_s) <= 0 or self.first_wave < 1:
@@ -63,7 +65,7 @@ class CollectionHooks:
         finished: told once when an inquiry ends, and again when a late answer changed its quotes.
         usual_s: within which time nine calls in ten to the silent sources are answered; None where unknown.
         hedge_after_s: how long the sources that were asked last may take before others are asked as well.
-        may_hedge: whether asking others while those are silent is within the budget; charges it.
+        may_hedge: whether asking others about an inquiry while those are silent is within the budget; charges it.
         explore: whom to ask when the inquiry has ended, only to learn; None for nobody.
     """
 
@@ -72,7 +74,7 @@ class CollectionHooks:
     finished: Callable[[Inquiry], None]
     usual_s: Callable[[Inquiry], float | None]
     hedge_after_s: Callable[[Inquiry], float]
-    may_hedge: Callable[[], bool]
+    may_hedge: Callable[[Inquiry], bool]
     explore: Callable[[Inquiry], str | None]
 
 
@@ -100,6 +102,11 @@ class Collection:
         self._started = clock.monotonic()
         self._changed = anyio.Event()
         self._scope = anyio.CancelScope()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it has stopped asking because nobody waited any more."""
+        return self._scope.cancel_called
 
     def cancel_when_abandoned(self) -> None:
         """Stop asking when nobody waits any more for any inquiry that is not answered yet."""
@@ -162,10 +169,12 @@ class Collection:
         waited = self._clock.monotonic() - inquiry.wave_started
         if waited >= self._options.hedge_after_s:
             return True
-        if inquiry.hedged or waited < self._hooks.hedge_after_s(inquiry) or not self._hooks.order(inquiry):
+        if not self._options.hedging or inquiry.hedged or waited < self._hooks.hedge_after_s(inquiry):
+            return False
+        if not self._hooks.order(inquiry):
             return False
         inquiry.hedged = True
-        return self._hooks.may_hedge()
+        return self._hooks.may_hedge(inquiry)
 
     def _next_wave(self, inquiry: Inquiry) -> tuple[str, ...]:
         answered = {quote.source for quote in inquiry.quotes}
@@ -188,7 +197,8 @@ class Collection:
         name = source.vendor.id
         budget = self._options.deadline_s - (self._clock.monotonic() - self._started)
         instruments: tuple[Instrument, ...] = tuple(i.instrument for i in inquiries)
-        asked = await source.quotes(instruments, budget, last_resort=not source.is_askable)
+        rested = any(map(source.rests_quote, instruments))
+        asked = await source.quotes(instruments, budget, last_resort=rested)
         self.calls += asked.calls
         missing = Failure(name, FailureKind.NO_DATA, "not in the reply")
         for inquiry in inquiries:

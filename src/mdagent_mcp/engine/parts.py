@@ -132,7 +132,7 @@ class EngineParts:
         rested = [
             name
             for name, source in allowed(self.sources, only).items()
-            if name not in asked and source.state() is SourceState.OPEN and source.refuses_quote(instrument) is None
+            if name not in asked and _is_rested(source, instrument) and source.refuses_quote(instrument) is None
         ]
         return tuple(sorted(rested, key=self.last_asked)[:1])
 
@@ -241,13 +241,20 @@ def _traces(traces: Mapping[str, Trace]) -> dict[str, SourceTrace]:
     }
 
 
+def _is_rested(source: AskedSource, instrument: Instrument) -> bool:
+    """Whether nothing but a circuit keeps a source from being asked for a quote."""
+    return source.state() is SourceState.OPEN or (source.is_askable and source.rests_quote(instrument))
+
+
 def allowed(sources: Mapping[str, AskedSource], only: Iterable[str]) -> dict[str, AskedSource]:
     """The sources a question may ask."""
     names = set(only)
     return {name: source for name, source in sources.items() if not names or name in names}
 
 
-def not_asked(source: AskedSource, refusal: str | None, *, named: bool) -> Failure | None:
+def not_asked(
+    source: AskedSource, refusal: str | None, *, named: bool, instrument: Instrument | None = None
+) -> Failure | None:
     """Why a source is not asked; None when it can be, or when nobody needs to be told.
 
     That it could not serve the question is of no interest where it may not be asked at all: without a key it is no
@@ -257,6 +264,7 @@ def not_asked(source: AskedSource, refusal: str | None, *, named: bool) -> Failu
         source: the source.
         refusal: why it cannot serve the question; None when it can.
         named: whether the asker named it, who then wants to know even about a missing key.
+        instrument: whose current price is asked for; None for a history.
     """
     state = source.state()
     kind = STATE_FAILURES.get(state, FailureKind.UNSUPPORTED)
@@ -265,7 +273,8 @@ def not_asked(source: AskedSource, refusal: str | None, *, named: bool) -> Failu
     if state not in _OUT_OF_USE and refusal is not None:
         return Failure(source.vendor.id, FailureKind.UNSUPPORTED, refusal)
     if source.is_askable:
-        return None
+        resting = instrument is not None and source.rests_quote(instrument)
+        return Failure(source.vendor.id, FailureKind.CIRCUIT_OPEN, "its quotes are rested") if resting else None
     retirement = source.vendor.retirement
     if state is SourceState.RETIRED and retirement is not None:
         return Failure(source.vendor.id, kind, retirement.told)

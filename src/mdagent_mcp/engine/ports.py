@@ -44,6 +44,10 @@ class AskedSource(Protocol):
         """Whether its state lets it be asked now."""
         ...
 
+    def rests_quote(self, instrument: Instrument) -> bool:
+        """Whether its quotes, or those of this instrument, are being rested, so that only a last resort is let in."""
+        ...
+
     def wait_s(self) -> float:
         """How long its limiter would make a call wait now."""
         ...

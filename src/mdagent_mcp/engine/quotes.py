@@ -31,8 +31,8 @@ from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey
 from mdagent_mcp.engine.parts import EngineParts, allowed, is_live, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
 from mdagent_mcp.engine.teacher import Teacher
-from mdagent_mcp.resilience.backoff import earn, new_budget, spend
-from mdagent_mcp.resilience.hedging import HEDGE_BUDGET, HedgeOptions, hedge_delay_s
+from mdagent_mcp.resilience.backoff import earn, new_budget
+from mdagent_mcp.resilience.hedging import HEDGE_BUDGET, HedgeOptions, hedge_delay_s, spend_on_hedge
 from mdagent_mcp.routing.planning import Candidate, asking_order, could_raise_confirmed, worth_asking
 
 JUDGEMENT_SERVES_S: Final = 0.1
@@ -189,7 +189,7 @@ class QuoteEngine:
 
     def _start(self, question: QuoteQuestion, instruments: Sequence[Instrument]) -> Sequence[Instrument]:
         """Begin a collection for what is not being asked about already."""
-        new = [Inquiry(_key(question, i), i) for i in instruments if _key(question, i) not in self._flights]
+        new = [Inquiry(_key(question, i), i) for i in instruments if not self._is_asked(_key(question, i))]
         if new:
             hooks = CollectionHooks(
                 order=self._order,
@@ -208,6 +208,11 @@ class QuoteEngine:
                 self._flights[inquiry.key] = (inquiry, collection)
             parts.spawn(run_isolated, "a quote collection", collection.run)
         return instruments
+
+    def _is_asked(self, key: InquiryKey) -> bool:
+        """Whether somebody is asking this whom one may join: not a collection that is being cancelled."""
+        flight = self._flights.get(key)
+        return flight is not None and not flight[1].is_abandoned
 
     def _join(self, question: QuoteQuestion, instrument: Instrument) -> tuple[Inquiry, Collection]:
         return self._flights[_key(question, instrument)]
@@ -246,7 +251,9 @@ class QuoteEngine:
         for name, source in allowed(parts.sources, inquiry.key.sources).items():
             if name in inquiry.asked:
                 continue
-            failure = not_asked(source, source.refuses_quote(inquiry.instrument), named=named)
+            failure = not_asked(
+                source, source.refuses_quote(inquiry.instrument), named=named, instrument=inquiry.instrument
+            )
             if failure is not None:
                 inquiry.failures.setdefault(name, failure)
             elif source.is_askable:
@@ -279,8 +286,9 @@ class QuoteEngine:
         """How long the sources that are asked may take before others are asked as well."""
         return hedge_delay_s(map(self._parts.usual_p90_s, inquiry.pending), HEDGING)
 
-    def _may_hedge(self) -> bool:
-        self._hedges, granted = spend(self._hedges, HEDGE_BUDGET, self._parts.clock.monotonic())
+    def _may_hedge(self, inquiry: Inquiry) -> bool:
+        now = self._parts.clock.monotonic()
+        self._hedges, granted = spend_on_hedge(self._hedges, now, urgent=not inquiry.presentable)
         return granted
 
     def _explore(self, inquiry: Inquiry) -> str | None:
@@ -293,6 +301,7 @@ class QuoteEngine:
             for name, source in sources.items()
             if name not in inquiry.asked
             and source.is_askable
+            and not source.rests_quote(inquiry.instrument)
             and source.cost_per_call == 0
             and source.wait_s() == 0
             and source.refuses_quote(inquiry.instrument) is None
@@ -320,7 +329,9 @@ class QuoteEngine:
 
     def _finished(self, inquiry: Inquiry) -> None:
         """Keep what an inquiry came to; called again when a late answer changed it."""
-        self._flights.pop(inquiry.key, None)
+        flight = self._flights.get(inquiry.key)
+        if flight is not None and flight[0] is inquiry:
+            del self._flights[inquiry.key]
         self._judge_inquiry(inquiry)
         if inquiry.judgement is None:
             return

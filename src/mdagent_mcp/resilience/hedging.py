@@ -11,10 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from mdagent_mcp.resilience.backoff import BudgetOptions
+from mdagent_mcp.resilience.backoff import BudgetOptions, RetryBudget, spend
 
 HEDGE_BUDGET: Final = BudgetOptions(share=0.10, trickle_per_s=0.0, cap=10.0, start=5.0)
 """One hedge for ten questions, ten saved up at most."""
+
+SPARED_SHARE: Final = 0.5
+"""Share of the cap that only questions with nothing to show yet may spend: for the others patience ends soon anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +48,19 @@ def hedge_delay_s(usual_p90_s: Iterable[float | None], options: HedgeOptions) ->
     """
     known = [options.unknown_s if usual is None else usual for usual in usual_p90_s]
     return min(max([options.shortest_s, *known]), options.longest_s)
+
+
+def spend_on_hedge(budget: RetryBudget, now: float, *, urgent: bool) -> tuple[RetryBudget, bool]:
+    """Ask leave to hedge once.
+
+    Args:
+        budget: as it is.
+        now: seconds.
+        urgent: whether the question has nothing to show yet.
+
+    Returns:
+        The budget after it, and whether the hedge may be made.
+    """
+    if not urgent and budget.saved < HEDGE_BUDGET.cap * SPARED_SHARE:
+        return budget, False
+    return spend(budget, HEDGE_BUDGET, now)

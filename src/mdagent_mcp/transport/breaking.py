@@ -170,6 +170,11 @@ class Breaking:
         """Every circuit that is not closed, the source's own first."""
         return tuple(sorted(self._troubles(), key=lambda t: (t.cell.level is not Level.SOURCE, bool(t.cell.symbol))))
 
+    def rests(self, endpoint: Endpoint, symbol: str = "") -> bool:
+        """Whether a circuit on any level keeps calls back from those who wait for an answer."""
+        cells = (WHOLE, Cell(endpoint), Cell(endpoint, symbol)) if symbol else (WHOLE, Cell(endpoint))
+        return any(self._circuit(cell) is not Circuit.CLOSED for cell in cells)
+
     def since_s(self) -> float:
         """Seconds since the source's own circuit last moved."""
         return self._clock.monotonic() - self._breakers[WHOLE].since

@@ -50,6 +50,8 @@ from mdagent_mcp.transport.tokens import TokenKeeper, is_refusal
 
 BATCH_FROM: Final = 3
 """Symbols from which a batch call is worth more than single ones, which carry more fields."""
+SINGLE_INSTEAD: Final = 10
+"""Symbols up to which single calls take the place of a batch call that is being rested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,10 @@ class Source:
             return SourceState.EXHAUSTED if resting[0] is FailureKind.QUOTA_EXHAUSTED else SourceState.THROTTLED
         return self.breaker.state()
 
+    def rests_quote(self, instrument: Instrument) -> bool:
+        """Whether its quotes, or those of this instrument, failed so often that only a last resort gets through."""
+        return self.breaker.rests(Endpoint.QUOTE, instrument.symbol)
+
     def refuses_quote(self, instrument: Instrument) -> str | None:
         """Why it cannot quote an instrument at all; None when it can."""
         if not self._entitlements.includes(Endpoint.QUOTE, instrument.asset_class):
@@ -188,7 +194,7 @@ class Source:
         answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
         batch = self.vendor.quotes
         together = () if batch is None else tuple(i for i in instruments if self._serves_in_batch(batch, i))
-        together = together if len(together) >= BATCH_FROM else ()
+        together = together if len(together) >= self._batch_from(batch) else ()
         work: list[Callable[[], Awaitable[None]]] = [
             partial(asking.quote_one, instrument, answers) for instrument in instruments if instrument not in together
         ]
@@ -199,6 +205,10 @@ class Source:
         await each(work, self._slots)
         delay = self.declared_delay_s
         return Asked({symbol: with_declared_delay(told, delay) for symbol, told in answers.items()}, asking.calls)
+
+    def _batch_from(self, batch: Offer[QuoteQuery, QuoteReading] | None) -> int:
+        """From how many symbols on they are asked in a batch."""
+        return SINGLE_INSTEAD + 1 if batch is not None and self.breaker.rests(batch.endpoint) else BATCH_FROM
 
     def _batch_size(self, batch: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]) -> int:
         """Symbols of a batch: fewer than it may carry where a full one costs more than the smallest quota."""

@@ -1,0 +1,30 @@
+"""Answers while sources are in trouble: a short run of what `benchmarks/reliability.py` does at length."""
+
+from __future__ import annotations
+
+from reliability import availability, with_faults
+
+
+async def test_with_any_four_of_six_sources_down_there_is_an_answer_and_no_wrong_a_or_b() -> None:
+    """Outages change every few minutes; at least 999 of 1000 questions are answered, so here every one."""
+    report = await availability(calls=250, seed=7)
+    assert report.unanswered == []
+    assert report.wrong == []
+    assert sum(report.grades.values()) == 250
+
+
+async def test_one_hung_source_does_not_make_the_slowest_answers_slower() -> None:
+    """The p99 grows by less than a fifth over all healthy."""
+    healthy = await with_faults((), questions=120, seed=1)
+    hung = await with_faults(("nasdaq=hang",), questions=120, seed=1)
+    assert hung.quantile_s(0.99) < 1.2 * healthy.quantile_s(0.99)
+    assert hung.grades[None] == 0
+
+
+async def test_hedging_costs_at_most_a_tenth_more_calls_and_slows_nothing_down() -> None:
+    """Every twentieth call takes more than a second."""
+    slow = ("all=delay:1.2,chance=0.05",)
+    without = await with_faults(slow, questions=100, seed=3, hedging=False)
+    hedged = await with_faults(slow, questions=100, seed=3)
+    assert hedged.quantile_s(0.99) <= without.quantile_s(0.99)
+    assert hedged.calls <= 1.1 * without.calls
