@@ -53,6 +53,13 @@ def test_a_price_that_was_converted_from_hundredths_says_so() -> None:
     )
 
 
+def test_what_would_raise_an_incomplete_answer_names_what_is_missing() -> None:
+    """Read alone, as advice before an order, it still says what to look for."""
+    judgement = judge([quote(age_s=1.3, bid=None, ask=None), quote("nasdaq", 189.86, age_s=1.8, bid=None, ask=None)])
+    assert judgement.explanation.assessment.limited_by.because == "bid and ask missing from finnhub and nasdaq"
+    assert judgement.explanation.use["order_decision"] == "confirm first: a source that states bid and ask"
+
+
 def test_a_single_source_is_told_with_why_the_others_are_missing() -> None:
     """Failures are named, and what would raise the grade, with the sources that have no key."""
     judgement = judge(

@@ -220,8 +220,9 @@ def completeness(facts: QuoteFacts, fields: Fields) -> DimensionScore:
     missing = fields.missing
     if not missing:
         return _FULL
-    because = f"{joined(name.replace('_', ' ') for name in missing)} missing from {joined(sources_used(facts))}"
-    return DimensionScore(_COMPLETENESS[min(len(missing), 4)], because, "a source that states them")
+    named = joined(name.replace("_", " ") for name in missing)
+    because = f"{named} missing from {joined(sources_used(facts))}"
+    return DimensionScore(_COMPLETENESS[min(len(missing), 4)], because, f"a source that states {named}")
 
 
 def sources_used(facts: QuoteFacts) -> tuple[str, ...]:
