@@ -136,6 +136,14 @@ def test_knowledge_fades_with_time() -> None:
     assert (late.right, late.wrong, late.outcomes, late.latency.total) == pytest.approx((4.0, 1.0, 10, 4.0))
 
 
+def test_an_outage_of_our_own_network_lowers_nobodys_reliability() -> None:
+    """It is kept as the last error and weighs nothing; the same failure of the source alone does."""
+    own = _learned([fetched(), replace(fetched("alpha", FailureKind.NETWORK, detail="no route"), own_network=True)])
+    theirs = _learned([fetched(), fetched("alpha", FailureKind.NETWORK, detail="no route")])
+    assert (own.right, own.wrong, own.outcomes, own.last_error) == (1.0, 0.0, 1, "network: no route")
+    assert (theirs.wrong, theirs.outcomes) == (1.0, 2)
+
+
 def test_the_newest_success_and_error_win_whatever_the_order() -> None:
     """Two processes may report late."""
     early = _learned([fetched("alpha", FailureKind.TIMEOUT, detail="early"), fetched()])

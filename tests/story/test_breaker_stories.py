@@ -169,8 +169,11 @@ async def test_an_outage_of_our_own_network_blames_nobody() -> None:
             answer = await world.ask(f"SIM{n % 12:03}")
             assert answer.failures[0].kind is FailureKind.NETWORK
             await world.clock.advance(2.5)
-        states = {source: (await world.status(source)).state for source in SIX}
+        told = {source: await world.status(source) for source in SIX}
         world.network.unreachable = set()
         answer = await world.ask("AAPL")
-    assert states == dict.fromkeys(SIX, SourceState.LIVE)
+    assert {source: status.state for source, status in told.items()} == dict.fromkeys(SIX, SourceState.LIVE)
+    # The first call that fails cannot know yet that no other one comes through.
+    learned = [status.reliability for status in told.values() if status.reliability is not None]
+    assert sum(reliability.observations for reliability in learned) <= 1
     assert answer.failures == ()

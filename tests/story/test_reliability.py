@@ -21,10 +21,10 @@ async def test_one_hung_source_does_not_make_the_slowest_answers_slower() -> Non
     assert hung.grades[None] == 0
 
 
-async def test_hedging_costs_at_most_a_tenth_more_calls_and_slows_nothing_down() -> None:
+async def test_hedging_cuts_the_slowest_answers_for_at_most_a_tenth_more_calls() -> None:
     """Every twentieth call takes more than a second."""
     slow = ("all=delay:1.2,chance=0.05",)
-    without = await with_faults(slow, questions=100, seed=3, hedging=False)
-    hedged = await with_faults(slow, questions=100, seed=3)
-    assert hedged.quantile_s(0.99) <= without.quantile_s(0.99)
+    without = await with_faults(slow, questions=200, seed=3, hedging=False)
+    hedged = await with_faults(slow, questions=200, seed=3)
+    assert hedged.quantile_s(0.99) < without.quantile_s(0.99)
     assert hedged.calls <= 1.1 * without.calls

@@ -121,7 +121,7 @@ async def test_without_a_network_no_source_is_blamed() -> None:
         for caller in callers:
             await caller.call(FailureKind.NETWORK)
         await clock.advance(1.0)
-    assert [caller.breaking.state() for caller in callers[1:]] == [SourceState.LIVE] * 2
+    assert [caller.breaking.state() for caller in callers] == [SourceState.LIVE] * 3
     assert [await caller.call(None) for caller in callers] == [Answered("ok")] * 3
 
 

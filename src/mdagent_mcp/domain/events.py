@@ -23,6 +23,7 @@ class Fetched:
         latency_s: how long it took, the wait for our own limiter not counted.
         kind: None when it answered, else why not.
         detail: what was seen, never a key.
+        own_network: hardly any source can be reached, so it is this machine that has no network.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Fetched:
     latency_s: float
     kind: FailureKind | None
     detail: str = ""
+    own_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)

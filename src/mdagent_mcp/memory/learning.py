@@ -166,7 +166,7 @@ def _of_call(event: Fetched, symbols: int) -> Cell:
     if event.kind is None:
         return Cell(at, right=count, outcomes=count, latency=recorded([event.latency_s]), last_success_at=at)
     error = f"{event.kind}: {event.detail}" if event.detail else str(event.kind)
-    if not TRAITS[event.kind].counts_against_reliability:
+    if event.own_network or not TRAITS[event.kind].counts_against_reliability:
         return Cell(at, last_error_at=at, last_error=error)
     return Cell(at, wrong=count, outcomes=count, last_error_at=at, last_error=error)
 

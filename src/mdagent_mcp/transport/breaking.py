@@ -133,6 +133,12 @@ class Breaking:
             self._report(call, permits, ended)
         return outcome
 
+    def is_own_network(self, kind: FailureKind | None) -> bool:
+        """Whether a call that ended like this met our own network's outage and not the source's."""
+        now = self._clock.monotonic()
+        self._tell_peers(kind, now)
+        return kind is FailureKind.NETWORK and self._peers.offline(now)
+
     def took(self, latency_s: float) -> None:
         """An answered call took so long; a source whose calls become slow is degraded, never rested."""
         now = self._clock.monotonic()

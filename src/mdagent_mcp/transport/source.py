@@ -320,4 +320,5 @@ class Source:
         latency = self._clock.monotonic() - started
         if kind is None:
             self.breaker.took(latency)
-        self._emit(Fetched(self.vendor.id, call.endpoint, call.symbols, self._clock.now(), latency, kind, detail))
+        ours = self.breaker.is_own_network(kind)
+        self._emit(Fetched(self.vendor.id, call.endpoint, call.symbols, self._clock.now(), latency, kind, detail, ours))
