@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from mdagent_mcp import __version__
 from mdagent_mcp.config.settings import QuotaSettings, Settings, SourceSettings
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Event, Judged
@@ -25,6 +26,8 @@ from mdagent_mcp.memory.archive import ArchiveLimits
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
 from mdagent_mcp.monitoring.bus import EventBus
 from mdagent_mcp.monitoring.counters import AnswerCounters
+from mdagent_mcp.monitoring.exporting import MetricsExport, export_metrics, watch_event_loop
+from mdagent_mcp.monitoring.metrics import Metrics
 from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budget_server import ServerStore
 from mdagent_mcp.transport.budgets import BudgetStore, PrivateStore
@@ -52,6 +55,7 @@ async def open_app(
     data_dir: Path | None,
     open_transport: OpenTransport | None = None,
     rng: random.Random | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Engine]:
     """The engine, ready to be asked, and taken down on leaving.
 
@@ -61,6 +65,7 @@ async def open_app(
         data_dir: where memory is kept; None keeps it in RAM only.
         open_transport: the vendors' web; None for the real one.
         rng: chance; None for one seeded by the operating system.
+        metrics: where to count; None for nowhere, unless the settings have metrics written or pushed.
     """
     chance = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, nothing secret
     bus = EventBus()
@@ -74,6 +79,9 @@ async def open_app(
         counters = AnswerCounters()
         bus.listen(memory.listen)
         bus.listen(counters)
+        watched = metrics or (Metrics(__version__) if settings.metrics.is_exported else None)
+        if watched is not None:
+            bus.listen(watched)
         budgets = _budgets(settings, path, stack)
         peers = Peers()
         sources: dict[str, Source] = {}
@@ -107,7 +115,12 @@ async def open_app(
             thresholds=settings.grading.thresholds(),
         )
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
-        yield Engine(parts, reporting)
+        engine = Engine(parts, reporting)
+        if watched is not None:
+            background.start_soon(watch_event_loop, watched, clock)
+        if watched is not None and settings.metrics.is_exported:
+            background.start_soon(export_metrics, watched, engine.source_status, clock, _metrics_export(settings))
+        yield engine
 
 
 def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
@@ -183,6 +196,11 @@ def _collection_options(settings: Settings) -> CollectionOptions:
 def _freshness_options(settings: Settings) -> FreshnessOptions:
     cache = settings.cache
     return FreshnessOptions(cache.open_market_s, cache.closed_market_s, cache.history_s, cache.entries)
+
+
+def _metrics_export(settings: Settings) -> MetricsExport:
+    metrics = settings.metrics
+    return MetricsExport(metrics.file, metrics.push_url, metrics.interval_s)
 
 
 def _memory_options(settings: Settings) -> MemoryOptions:

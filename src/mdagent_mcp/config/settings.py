@@ -107,6 +107,21 @@ class SharedSettings(_Section):
     )
 
 
+class MetricsSettings(_Section):
+    """Where Prometheus metrics go beside `/metrics` of the HTTP server; for a server on stdio, which has no port."""
+
+    file: Path | None = Field(
+        default=None, description="written whole again and again, for the textfile collector of node_exporter"
+    )
+    push_url: BaseUrl | None = Field(default=None, description="of a Pushgateway")
+    interval_s: float = Field(15.0, ge=1, le=3600, description="time between two of them, seconds")
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether anything is written or pushed."""
+        return self.file is not None or self.push_url is not None
+
+
 class EngineSettings(_Section):
     """How long and how widely sources are asked."""
 
@@ -168,6 +183,7 @@ class Settings(_Section):
     cache: CacheSettings = Field(default_factory=CacheSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
     shared: SharedSettings = Field(default_factory=SharedSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     grading: GradingSettings = Field(default_factory=GradingSettings)
     data_dir: Path | None = Field(
         None, description="where memory.sqlite3 lies; None for the platform's user data directory"

@@ -141,6 +141,21 @@ class Stamped:
     behind_s: float
 
 
-Event = Fetched | Judged | Graded | Compared | Verified | Stamped
+@dataclass(frozen=True, slots=True)
+class Hedged:
+    """The sources asked first were slower than usual, so that others were to be asked as well.
+
+    Attributes:
+        symbol: canonical symbol.
+        at: when.
+        sent: whether the budget for that allowed it.
+    """
+
+    symbol: str
+    at: datetime
+    sent: bool
+
+
+Event = Fetched | Judged | Graded | Compared | Verified | Stamped | Hedged
 Emit = Callable[[Event], None]
 """Where events go; never raises, never blocks."""

@@ -17,7 +17,7 @@ from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, so
 from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage
 from mdagent_mcp.domain.calendar import calendar_named
-from mdagent_mcp.domain.events import Graded, Judged
+from mdagent_mcp.domain.events import Graded, Hedged, Judged
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.isolation import result_isolated, run_isolated
@@ -289,6 +289,7 @@ class QuoteEngine:
     def _may_hedge(self, inquiry: Inquiry) -> bool:
         now = self._parts.clock.monotonic()
         self._hedges, granted = spend_on_hedge(self._hedges, now, urgent=not inquiry.presentable)
+        self._parts.emit(Hedged(inquiry.key.symbol, self._parts.clock.now(), granted))
         return granted
 
     def _explore(self, inquiry: Inquiry) -> str | None:

@@ -12,6 +12,7 @@ from mdagent_mcp.domain.status import BudgetView, SourceState, SourceStatus
 from mdagent_mcp.domain.vendor import Key
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.resilience.circuit_breaker import Level
+from mdagent_mcp.resilience.clock_offset import FEWEST, offset_s
 from mdagent_mcp.transport.breaking import Trouble
 from mdagent_mcp.transport.browser import INSTALL
 from mdagent_mcp.transport.source import Source
@@ -50,10 +51,17 @@ def source_status(source: Source, weight: float, memory: Memory, clock: Clock) -
         reliability=None if known is None else known.reliability,
         latency_p50_ms=None if known is None else known.latency_p50_ms,
         latency_p95_ms=None if known is None else known.latency_p95_ms,
+        clock_offset_s=_clock_offset_s(source, memory),
         last_success_at=None if known is None else known.last_success_at,
         last_error=None if known is None else known.last_error,
         successors=_successors(source, state),
     )
+
+
+def _clock_offset_s(source: Source, memory: Memory) -> float | None:
+    """How far its clock is off; None before enough of its time stamps were seen."""
+    clock = memory.lessons().clocks.get(source.vendor.id)
+    return None if clock is None or clock.samples < FEWEST else offset_s(clock)
 
 
 def _since(source: Source, state: SourceState, clock: Clock) -> datetime:
