@@ -6,15 +6,17 @@ import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import anyio
 import anyio.to_thread
 
 from mdagent_mcp import __version__
-from mdagent_mcp.config.settings import QuotaSettings, Settings, SourceSettings
+from mdagent_mcp.config.settings import AlertSettings, QuotaSettings, Settings, SourceSettings
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Event, Judged
 from mdagent_mcp.domain.vendor import Plan, Quota, Vendor
@@ -24,7 +26,11 @@ from mdagent_mcp.engine.service import Engine, Reporting
 from mdagent_mcp.engine.status import source_status
 from mdagent_mcp.memory.archive import ArchiveLimits
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
+from mdagent_mcp.monitoring.alert_rules import RuleLimits
+from mdagent_mcp.monitoring.alert_watch import Alerts
+from mdagent_mcp.monitoring.alerting import AlertPolicy, QuietHours
 from mdagent_mcp.monitoring.bus import EventBus
+from mdagent_mcp.monitoring.channels import channels_of
 from mdagent_mcp.monitoring.counters import AnswerCounters
 from mdagent_mcp.monitoring.exporting import MetricsExport, export_metrics, watch_event_loop
 from mdagent_mcp.monitoring.metrics import Metrics
@@ -56,6 +62,7 @@ async def open_app(
     open_transport: OpenTransport | None = None,
     rng: random.Random | None = None,
     metrics: Metrics | None = None,
+    alerts: Alerts | None = None,
 ) -> AsyncIterator[Engine]:
     """The engine, ready to be asked, and taken down on leaving.
 
@@ -66,6 +73,7 @@ async def open_app(
         open_transport: the vendors' web; None for the real one.
         rng: chance; None for one seeded by the operating system.
         metrics: where to count; None for nowhere, unless the settings have metrics written or pushed.
+        alerts: the watch over the engine; None for none.
     """
     chance = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, nothing secret
     bus = EventBus()
@@ -82,6 +90,8 @@ async def open_app(
         watched = metrics or (Metrics(__version__) if settings.metrics.is_exported else None)
         if watched is not None:
             bus.listen(watched)
+        if alerts is not None:
+            bus.listen(alerts)
         budgets = _budgets(settings, path, stack)
         peers = Peers()
         sources: dict[str, Source] = {}
@@ -120,6 +130,8 @@ async def open_app(
             background.start_soon(watch_event_loop, watched, clock)
         if watched is not None and settings.metrics.is_exported:
             background.start_soon(export_metrics, watched, engine.source_status, clock, _metrics_export(settings))
+        if alerts is not None:
+            background.start_soon(alerts.watch, engine.source_status)
         yield engine
 
 
@@ -196,6 +208,21 @@ def _collection_options(settings: Settings) -> CollectionOptions:
 def _freshness_options(settings: Settings) -> FreshnessOptions:
     cache = settings.cache
     return FreshnessOptions(cache.open_market_s, cache.closed_market_s, cache.history_s, cache.entries)
+
+
+def alerts_of(settings: Settings, clock: Clock) -> Alerts:
+    """The watch that the settings describe."""
+    chosen = settings.alerts
+    limits = RuleLimits(frozenset(chosen.watch), chosen.quota_share, timedelta(seconds=chosen.source_down_s))
+    policy = AlertPolicy(remind_after=timedelta(seconds=chosen.remind_after_s), quiet=_quiet_hours(chosen))
+    return Alerts(clock, policy, limits, channels_of(chosen.channels), chosen.interval_s)
+
+
+def _quiet_hours(chosen: AlertSettings) -> QuietHours | None:
+    if chosen.quiet_hours is None:
+        return None
+    begin, _, end = chosen.quiet_hours.partition("-")
+    return QuietHours(time.fromisoformat(begin), time.fromisoformat(end), ZoneInfo(chosen.timezone))
 
 
 def _metrics_export(settings: Settings) -> MetricsExport:

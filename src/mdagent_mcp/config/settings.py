@@ -7,10 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from mdagent_mcp.consensus.context import GradingThresholds
+from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.vendor import Vendor
 from mdagent_mcp.vendors.registry import VENDORS
 
@@ -122,6 +124,37 @@ class MetricsSettings(_Section):
         return self.file is not None or self.push_url is not None
 
 
+class AlertSettings(_Section):
+    """What people are told without asking, and where."""
+
+    channels: tuple[SecretStr, ...] = Field(
+        (), description="addresses as Apprise writes them, such as slack://…, mailto://…, json://host/path"
+    )
+    watch: tuple[str, ...] = Field((), description="symbols of which an unusual move is told")
+    interval_s: float = Field(30.0, ge=1, le=3600, description="time between two looks, seconds")
+    remind_after_s: float = Field(21_600.0, ge=60, description="an alert that lasts is told again after this, seconds")
+    quiet_hours: str | None = Field(
+        default=None,
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$",
+        description="such as 22:00-07:00: only what is critical is told then",
+    )
+    timezone: str = Field("UTC", description="IANA time zone of the quiet hours")
+    quota_share: float = Field(0.9, gt=0, le=1, description="of a quota of an hour or longer that may be spent untold")
+    source_down_s: float = Field(300.0, ge=0, description="how long a source may be down untold, seconds")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError("should be an IANA time zone, such as Europe/London")
+        return name
+
+    @field_validator("watch")
+    @classmethod
+    def _canonical(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(parse_symbol(symbol).symbol for symbol in symbols)
+
+
 class EngineSettings(_Section):
     """How long and how widely sources are asked."""
 
@@ -184,6 +217,7 @@ class Settings(_Section):
     memory: MemorySettings = Field(default_factory=MemorySettings)
     shared: SharedSettings = Field(default_factory=SharedSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     grading: GradingSettings = Field(default_factory=GradingSettings)
     data_dir: Path | None = Field(
         None, description="where memory.sqlite3 lies; None for the platform's user data directory"

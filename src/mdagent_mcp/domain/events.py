@@ -68,6 +68,7 @@ class Graded:
         grade: its letter; None when there was no answer.
         cached: whether it came from the cache.
         elapsed_s: how long the asker waited.
+        price: of a quote; None for a history and without an answer.
     """
 
     symbol: str
@@ -76,6 +77,7 @@ class Graded:
     grade: Grade | None
     cached: bool
     elapsed_s: float
+    price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,9 +364,9 @@ class QuoteEngine:
         now = self._parts.clock.now()
         for instrument in question.instruments:
             result = results[instrument.symbol]
-            grade = result.grade if isinstance(result, QuoteAnswer) else None
+            grade, price = (result.grade, result.price) if isinstance(result, QuoteAnswer) else (None, None)
             cached = instrument.symbol not in asking
-            self._parts.emit(Graded(instrument.symbol, Endpoint.QUOTE, now, grade, cached, elapsed))
+            self._parts.emit(Graded(instrument.symbol, Endpoint.QUOTE, now, grade, cached, elapsed, price))
 
 
 def _key(question: QuoteQuestion, instrument: Instrument) -> InquiryKey:
