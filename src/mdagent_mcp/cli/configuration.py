@@ -1,4 +1,4 @@
-"""`config check` and `config show`: what is set, where, and whether it can be used."""
+"""`config check`, `show` and `schema`: what is set, where, whether it can be used, and what could be."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mdagent_mcp.cli.render import table, terminal
 from mdagent_mcp.cli.startup import data_directory, load_settings
 from mdagent_mcp.config.display import effective_settings
 from mdagent_mcp.config.loading import Loaded
+from mdagent_mcp.config.schema import settings_schema
 from mdagent_mcp.config.settings import Settings
 from mdagent_mcp.domain.vendor import Vendor
 from mdagent_mcp.transport.browser import INSTALL, is_installed
@@ -21,7 +22,10 @@ from mdagent_mcp.vendors.registry import VENDORS
 
 
 def config(arguments: argparse.Namespace) -> int:
-    """Check or show the settings; wrong ones end the command with exit 2 before this."""
+    """Check or show the settings, or say which there are; wrong ones end the command with exit 2 before this."""
+    if arguments.action == "schema":
+        sys.stdout.write(json.dumps(settings_schema(), indent=2) + "\n")
+        return ExitCode.OK
     loaded = load_settings(arguments)
     if arguments.action == "check":
         _check(loaded)

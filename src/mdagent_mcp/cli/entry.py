@@ -28,6 +28,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "sources": ("answering", "sources"),
         "explain": ("answering", "explain"),
         "config": ("configuration", "config"),
+        "doctor": ("doctor", "doctor"),
         "parse": ("recorded_exchange", "parse"),
         "record": ("recording", "record"),
     }

@@ -130,13 +130,18 @@ def _add_asking(command: argparse.ArgumentParser) -> None:
 
 def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = _Commands(commands).add
-    config = add("config", "Check or show the settings")
+    config = add("config", "Check, show or describe the settings")
     actions = config.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     act = _Commands(actions).add
     act("check", "Validate the settings and say which sources they make usable")
     act("show", "Print every setting in effect with where it came from; secrets masked").add_argument(
         "--json", action="store_true", help="print as JSON"
     )
+    act("schema", "Print the JSON Schema of the settings file, for editors that complete and check TOML")
+    doctor = add("doctor", "Look at keys, sources, clock, data directory and extras, and say what to do")
+    doctor.add_argument("--offline", action="store_true", help="ask no source; otherwise each is asked once")
+    doctor.add_argument("--alerts", action="store_true", help="send a test message to every alert channel")
+    doctor.add_argument("--json", action="store_true", help="print as JSON")
     parse = add("parse", "What our parser reads from one recorded HTTP exchange, offline, as JSON")
     parse.add_argument("source", metavar="SOURCE", help="whose exchange it is, such as yahoo")
     parse.add_argument("--url", required=True, help="as it was requested")

@@ -53,5 +53,5 @@ def _shown(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return MASK
     if isinstance(value, tuple):
-        return [v.model_dump() if isinstance(v, BaseModel) else v for v in value]
+        return [v.model_dump() if isinstance(v, BaseModel) else _shown(v) for v in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

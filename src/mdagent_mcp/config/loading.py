@@ -16,8 +16,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
+from mdagent_mcp.config.secrets import FILE, SecretUnavailableError, file_of, is_reference, read_secret
 from mdagent_mcp.config.settings import SOURCE_IDS, Settings, SourceSettings
 from mdagent_mcp.vendors.registry import VENDORS
 
@@ -41,12 +42,14 @@ class Loaded:
         origins: dotted name of every value that is not a default -> where it came from.
         file: the settings file in use, None without one.
         environment: the overlay in use, None without one.
+        secret_files: from which secrets were read.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     file: Path | None
     environment: str | None
+    secret_files: tuple[Path, ...] = ()
 
 
 def load(
@@ -84,7 +87,8 @@ def load(
     origins = {".".join(path): origin for path, (_, origin) in values.items()}
     for path, (_, origin) in values.items():
         _refuse_unknown(path, origin)
-    return Loaded(_validate(_tree(values), origins), origins, file, chosen)
+    secret_files = _read_secrets(values)
+    return Loaded(_validate(_tree(values), origins), origins, file, chosen, secret_files)
 
 
 def _find_file(config: Path | None, environ: Mapping[str, str], directories: tuple[Path, ...]) -> Path | None:
@@ -135,6 +139,9 @@ def _lay_vendor_keys(values: dict[_Path, tuple[Any, str]], environ: Mapping[str,
             if (value := _given(environ.get(name))) is not None:
                 values["sources", vendor.id, "api_key"] = (value.strip(), f"environment {name}")
                 break
+            if (file := _given(environ.get(f"{name}_FILE"))) is not None:
+                values["sources", vendor.id, "api_key"] = (f"{FILE}{file.strip()}", f"environment {name}_FILE")
+                break
 
 
 def _lay_environment(values: dict[_Path, tuple[Any, str]], environ: Mapping[str, str]) -> None:
@@ -144,6 +151,44 @@ def _lay_environment(values: dict[_Path, tuple[Any, str]], environ: Mapping[str,
         path = tuple(part.lower() for part in name.removeprefix(PREFIX).split("__"))
         _refuse_unknown(path, f"environment {name}")
         values[path] = (_from_text(environ[name], name), f"environment {name}")
+
+
+def _read_secrets(values: dict[_Path, tuple[Any, str]]) -> tuple[Path, ...]:
+    """Put secrets in the place of what says where they lie; the files among those places."""
+    files = []
+    for path, (value, origin) in values.items():
+        if not _is_secret(path):
+            continue
+        name = ".".join(path)
+        try:
+            if isinstance(value, list):
+                found: Any = [read_secret(v) if is_reference(v) else v for v in value]
+            else:
+                found = read_secret(value) if is_reference(value) else value
+        except SecretUnavailableError as error:
+            raise ConfigurationError(f"{origin}: {name}: {error}") from error
+        files += [file for v in (value if isinstance(value, list) else [value]) if (file := file_of(v)) is not None]
+        values[path] = (found, origin)
+    return tuple(files)
+
+
+def _is_secret(path: _Path) -> bool:
+    """Whether a setting holds a secret, or several."""
+    model: type[BaseModel] | None = Settings
+    annotation: Any = None
+    for depth, part in enumerate(path):
+        if depth == 1 and path[0] == "sources":
+            model = SourceSettings
+            continue
+        if model is None or part not in model.model_fields:
+            return False
+        annotation = model.model_fields[part].annotation
+        model = _section(annotation)
+    return _holds_secrets(annotation)
+
+
+def _holds_secrets(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_holds_secrets(inner) for inner in get_args(annotation))
 
 
 def _from_text(text: str, name: str) -> Any:

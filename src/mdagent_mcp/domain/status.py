@@ -124,6 +124,7 @@ class Overall:
         symbols: symbols it knows.
         observations: outcomes it has learned from.
         memory_state: `ok`, or what is wrong with the store.
+        settings_state: `ok`, or why the settings file as it stands is not in effect.
     """
 
     availability_24h: float | None
@@ -132,3 +133,4 @@ class Overall:
     symbols: int
     observations: int
     memory_state: str = "ok"
+    settings_state: str = "ok"

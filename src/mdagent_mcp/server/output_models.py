@@ -180,7 +180,7 @@ class StatusOutput(_Output):
     """The structured content of source_status."""
 
     sources: list[SourceOutput]
-    overall: Loose | None = Field(None, description="availability_24h, cache_hit_rate, memory")
+    overall: Loose | None = Field(None, description="availability_24h, cache_hit_rate, memory, settings")
     failures: Failures = []
 
 

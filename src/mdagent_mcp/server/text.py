@@ -222,6 +222,7 @@ def _overall(overall: Shown) -> str:
         f"Overall: availability in 24 h {_share(overall['availability_24h'])}, "
         f"cache hits {_share(overall['cache_hit_rate'])}; memory {memory['state']}: {memory['sessions']} sessions, "
         f"{memory['symbols']} symbols, {memory['observations']} observations."
+        + ("" if overall["settings"] == "ok" else f" New settings are not in effect: {overall['settings']}")
     )
 
 

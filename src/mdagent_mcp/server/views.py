@@ -178,6 +178,7 @@ def status_json(sources: Sequence[SourceStatus], overall: Overall) -> dict[str, 
                 "symbols": overall.symbols,
                 "observations": overall.observations,
             },
+            "settings": overall.settings_state,
         },
     }
 
