@@ -225,6 +225,10 @@ class FakeMarketData:
         kept: dict[str, QuoteAnswer | HistoryAnswer] = {"q-1": self.quote_answer, "h-1": HISTORY}
         return kept.get(evidence_id)
 
+    def known_symbols(self) -> tuple[str, ...]:
+        """Two that the well-known ones do not hold, and one that they do."""
+        return ("AAPX", "ZVZZT", "MSFT")
+
     async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
         """The quote, for AAPL alone."""
         await self._enter(("explain_symbol", instrument.symbol, kind))

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from mdagent_mcp.config.http_settings import HttpSettings
 from mdagent_mcp.consensus.context import GradingThresholds
 from mdagent_mcp.domain.vendor import Vendor
 from mdagent_mcp.vendors.registry import VENDORS
@@ -169,6 +170,7 @@ class Settings(_Section):
     memory: MemorySettings = Field(default_factory=MemorySettings)
     shared: SharedSettings = Field(default_factory=SharedSettings)
     grading: GradingSettings = Field(default_factory=GradingSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
     data_dir: Path | None = Field(
         None, description="where memory.sqlite3 lies; None for the platform's user data directory"
     )
