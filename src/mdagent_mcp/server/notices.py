@@ -99,7 +99,7 @@ class ResourceNotices:
     @property
     def are_wanted(self) -> bool:
         """Whether anybody is subscribed to anything."""
-        return bool(self._bus.listeners or self._sessions)
+        return bool(self._bus.listeners) or any(session.uris for session in self._sessions.values())
 
     async def until_wanted(self) -> None:
         """Wait for a subscriber; at once while there is one."""
@@ -161,13 +161,9 @@ class ResourceNotices:
         self._wake()
 
     async def _unsubscribe(self, ctx: _Context, params: UnsubscribeRequestParams) -> EmptyResult:
-        key = id(_connection_of(ctx))
-        session = self._sessions.get(key)
+        session = self._sessions.get(id(_connection_of(ctx)))
         if session is not None:
             session.uris.discard(str(params.uri))
-            if not session.uris:
-                # Its end of life stays registered, and finds nothing to do.
-                del self._sessions[key]
         return EmptyResult()
 
     async def _tell(self, session: _Session, uri: str) -> None:
@@ -175,7 +171,7 @@ class ResourceNotices:
             with self._clock.limit(TELLING_LIMIT_S):
                 await session.connection.send_resource_updated(uri)
         except TimeoutError:
-            self._sessions.pop(id(session.connection), None)
+            session.uris.clear()
 
 
 def _connection_of(ctx: _Context) -> Connection:

@@ -15,6 +15,8 @@ from mdagent_mcp.server.http.refusals import Refusal
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 _OPENING: Final = frozenset((b"[", b"{"))
+_THROWN_AWAY: Final = 4
+"""Bodies up to so many times the limit are read to their end, though not kept."""
 _INVALID_REQUEST: Final = -32600
 _PARSE_ERROR: Final = -32700
 
@@ -29,30 +31,31 @@ def too_large(limit: int) -> Refusal:
 
 
 def declared_too_large(content_length: str | None, limit: int) -> bool:
-    """Whether the headers already say that the body is too large."""
-    return content_length is not None and content_length.isdecimal() and int(content_length[:20]) > limit
+    """Whether the headers already say that the body is so large that nobody waits for its end."""
+    return content_length is not None and content_length.isdecimal() and int(content_length[:20]) > _THROWN_AWAY * limit
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | Refusal:
     """The whole body, or why it is not taken.
 
+    What is somewhat too large is read to its end and thrown away: a connection that is closed while its client still
+    writes is reset, and the client never sees why.
+
     Raises:
         ClientGoneError: it did not come to its end.
     """
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        body: bytes = message.get("body", b"")
-        return too_large(limit) if len(body) > limit else body
     found = bytearray()
-    while True:
+    size, more = 0, True
+    while more and size <= _THROWN_AWAY * limit:
+        message = await receive()
         if message["type"] != "http.request":
             raise ClientGoneError
-        found += message.get("body", b"")
-        if len(found) > limit:
-            return too_large(limit)
-        if not message.get("more_body", False):
-            return bytes(found)
-        message = await receive()
+        part = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(part)
+        if size <= limit:
+            found += part
+    return bytes(found) if size <= limit else too_large(limit)
 
 
 def refusal_of_message(body: bytes, max_depth: int) -> Refusal | None:

@@ -121,10 +121,10 @@ class Gate:
         elif scope["path"] != MCP_PATH:
             await self._app(scope, receive, send)
         elif scope["method"] == "POST":
-            with self._traffic.call():
-                await self._serve_call(scope, receive, send)
+            async with self._traffic.under_way(send, standing=False) as watched:
+                await self._serve_call(scope, receive, watched)
         else:
-            async with self._traffic.stream(send) as watched:
+            async with self._traffic.under_way(send, standing=True) as watched:
                 await self._app(scope, receive, watched)
 
     def _refusal_of(self, scope: Scope) -> Refusal | None:

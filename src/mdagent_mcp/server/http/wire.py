@@ -14,10 +14,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 _TEXTS: Final = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 
 
 class HeadTooLargeError(Exception):
     """The request line and headers are longer than allowed."""
+
+
+class UnknownVersionError(Exception):
+    """The parser would take HTTP/0.9, in which a request line may end where no proxy ends it."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -80,6 +85,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self._end_head()
+        if self.parser.get_http_version() not in _VERSIONS:
+            raise UnknownVersionError
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words, which are not sent
