@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +18,7 @@ from mdagent_mcp.domain.clock import SystemClock
 from mdagent_mcp.server.http.application import ExtraRoute, http_application
 from mdagent_mcp.server.http.serving import listening_socket, serve_http, url_of
 from mdagent_mcp.server.http.traffic import Traffic
+from mdagent_mcp.server.lazy_service import OpenService
 from mdagent_mcp.server.server import ServerParts, build_parts
 from mdagent_mcp.testing import ManualClock
 from server.fake_market_data import NOW, FakeMarketData
@@ -69,13 +70,17 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    fake: FakeMarketData | None = None, *, extra_routes: tuple[ExtraRoute, ...] = (), **settings: Any
+    fake: FakeMarketData | None = None,
+    *,
+    opener: OpenService | None = None,
+    extra_routes: tuple[ExtraRoute, ...] = (),
+    **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Serve, and end as on SIGTERM unless the body did."""
+    """Serve the fake engine, or what `opener` opens, and end as on SIGTERM unless the body did."""
     http = HttpSettings.model_validate({"port": 0, "drain_s": 5, **settings})
     clock = ManualClock(NOW)
-    engine = fake or FakeMarketData()
-    parts = build_parts(engine.opener(), clock, "0.0.1", eager=True, sessions=not http.stateless)
+    engine = opener or (fake or FakeMarketData()).opener()
+    parts = build_parts(engine, clock, "0.0.1", eager=True, sessions=not http.stateless)
     traffic = Traffic()
     app = http_application(
         parts.server, parts.service, http, traffic=traffic, clock=SystemClock(), extra_routes=extra_routes
@@ -117,6 +122,13 @@ async def until_ready(url: str) -> None:
                 return
             await anyio.sleep(0.02)
     raise AssertionError("the server did not become ready")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that nothing announces."""
+    with anyio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - see above
+            await anyio.sleep(0.01)
 
 
 def message(method: str, *, id: int = 1, **params: Any) -> bytes:  # noqa: A002 - its name on the wire

@@ -213,11 +213,10 @@ async def test_paths_beside_the_known_ones_are_nowhere() -> None:
 
 async def test_more_connections_than_allowed_are_told_to_come_back() -> None:
     """Those that are there go on."""
-    async with running(max_connections=3) as server:
-        async with anyio.create_task_group() as tasks, httpx.AsyncClient() as web:
-            for _ in range(3):
-                tasks.start_soon(server.raw, b"GET /healthz HTTP/1.1\r\n")
-            await anyio.sleep(0.2)
-            reply = await web.get(f"{server.url}/healthz")
-            assert reply.status_code == 503
-            tasks.cancel_scope.cancel()
+    async with running(max_connections=3) as server, anyio.create_task_group() as tasks, httpx.AsyncClient() as web:
+        for _ in range(3):
+            tasks.start_soon(server.raw, b"GET /healthz HTTP/1.1\r\n")
+        await anyio.sleep(0.2)
+        reply = await web.get(f"{server.url}/healthz")
+        assert reply.status_code == 503
+        tasks.cancel_scope.cancel()

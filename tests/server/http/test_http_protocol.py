@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -14,7 +14,7 @@ from mcp_types import CallToolResult, TextContent
 
 from mdagent_mcp.domain.status import SourceState
 from server.fake_market_data import OVERALL, STATUS, FakeMarketData
-from server.http.running import HEADERS, Running, body_of, initialize, message, running
+from server.http.running import HEADERS, Running, body_of, initialize, message, running, until
 from server.test_tools_answers import AAPL_JSON, Era, both_eras
 
 
@@ -77,13 +77,16 @@ async def turn(server: Running, fake: Changing, state: SourceState) -> None:
 async def test_a_listening_client_hears_when_a_source_changes_its_state() -> None:
     """Once per change, and only of what it asked for."""
     fake = Changing()
-    async with running(fake) as server, Client(server.mcp) as client:
-        async with client.listen(resource_subscriptions=["mdagent://sources"]) as heard:
-            await turn(server, fake, SourceState.LIVE)
-            await turn(server, fake, SourceState.OPEN)
-            await server.parts.notices.publish("mdagent://rubric")
-            await server.parts.notices.publish("mdagent://sources")
-            events = [await anext(aiter(heard)), await anext(aiter(heard))]
+    async with (
+        running(fake) as server,
+        Client(server.mcp) as client,
+        client.listen(resource_subscriptions=["mdagent://sources"]) as heard,
+    ):
+        await turn(server, fake, SourceState.LIVE)
+        await turn(server, fake, SourceState.OPEN)
+        await server.parts.notices.publish("mdagent://rubric")
+        await server.parts.notices.publish("mdagent://sources")
+        events = [await anext(aiter(heard)), await anext(aiter(heard))]
     assert [getattr(event, "uri", None) for event in events] == ["mdagent://sources"] * 2
 
 
@@ -111,67 +114,83 @@ async def test_a_subscribed_client_before_2026_hears_it_too(version: str, monkey
     assert heard == ["mdagent://sources"]
 
 
-async def until(condition: Any) -> None:
-    """Wait until something is so."""
-    with anyio.fail_after(5):
-        while not condition():
-            await anyio.sleep(0.01)
+@dataclass
+class Standing:
+    """What clients have under way when the signal comes: a call, the stream of a session, and a listening stream."""
+
+    server: Running
+    web: httpx.AsyncClient
+    session: dict[str, str]
+    results: list[CallToolResult] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+
+    async def call(self) -> None:
+        """A call of the older era, answered in a stream."""
+        async with Client(self.server.mcp, mode="legacy") as client:
+            await client.list_tools()
+            found = await client.call_tool("get_quote", {"symbols": "AAPL"})
+            assert isinstance(found, CallToolResult)
+            self.results.append(found)
+
+    async def stream(self) -> None:
+        """The stream of a session, which has no end of its own."""
+        async with self.web.stream("GET", self.server.mcp, headers=self.session) as stream:
+            async for _ in stream.aiter_bytes():
+                pass
+            self.ends.append("stream")
+
+    async def listen(self) -> None:
+        """A stream of the newer era."""
+        async with (
+            Client(self.server.mcp) as client,
+            client.listen(resource_subscriptions=["mdagent://sources"]) as sub,
+        ):
+            async for _ in sub:
+                pass
+            self.ends.append("listening")
+
+    async def post(self, number: int) -> httpx.Response:
+        """One more request of the session."""
+        return await self.web.post(self.server.mcp, content=message("tools/list", id=number), headers=self.session)
+
+
+async def session_of(server: Running, web: httpx.AsyncClient) -> dict[str, str]:
+    """The headers of a session that is ready."""
+    opened = await web.post(server.mcp, content=initialize())
+    found = {"Mcp-Session-Id": opened.headers["mcp-session-id"], "MCP-Protocol-Version": "2025-11-25"}
+    await web.post(server.mcp, content=b'{"jsonrpc":"2.0","method":"notifications/initialized"}', headers=found)
+    return found
 
 
 async def test_a_signal_lets_calls_end_refuses_new_ones_and_closes_streams_in_good_order() -> None:
     """/readyz says no first; the call under way is answered, and nothing is cut."""
     fake = FakeMarketData(hold=True)
-    results: list[CallToolResult] = []
-    ends: list[str] = []
     async with running(fake, drain_notice_s=0.3) as server, httpx.AsyncClient(headers=HEADERS) as web:
-        opened = await web.post(server.mcp, content=initialize())
-        session = {"Mcp-Session-Id": opened.headers["mcp-session-id"], "MCP-Protocol-Version": "2025-11-25"}
-        await web.post(server.mcp, content=b'{"jsonrpc":"2.0","method":"notifications/initialized"}', headers=session)
-
-        async def call() -> None:
-            async with Client(server.mcp, mode="legacy") as client:
-                await client.list_tools()
-                found = await client.call_tool("get_quote", {"symbols": "AAPL"})
-                assert isinstance(found, CallToolResult)
-                results.append(found)
-
-        async def standing() -> None:
-            async with web.stream("GET", server.mcp, headers=session) as stream:
-                async for _ in stream.aiter_bytes():
-                    pass
-                ends.append("stream")
-
-        async def listen() -> None:
-            async with Client(server.mcp) as client, client.listen(resource_subscriptions=["mdagent://sources"]) as sub:
-                async for _ in sub:
-                    pass
-                ends.append("listening")
-
+        clients = Standing(server, web, await session_of(server, web))
         async with anyio.create_task_group() as tasks:
-            for work in (call, standing, listen):
+            for work in (clients.call, clients.stream, clients.listen):
                 tasks.start_soon(work)
             await fake.held.wait()
             await until(lambda: server.parts.notices.are_wanted)
             signal.raise_signal(signal.SIGTERM)
             await until(lambda: server.traffic.draining)
-            ready = await web.get(f"{server.url}/readyz")
-            alive = await web.get(f"{server.url}/healthz")
-            still = await web.post(server.mcp, content=message("tools/list", id=7), headers=session)
+            ready, alive = await web.get(f"{server.url}/readyz"), await web.get(f"{server.url}/healthz")
+            still = await clients.post(7)
             await until(lambda: server.traffic.refusing)
-            late = await web.post(server.mcp, content=message("tools/list", id=8), headers=session)
-            await until(lambda: len(ends) == 2)
-            assert not results
+            late = await clients.post(8)
+            await until(lambda: len(clients.ends) == 2)
+            assert not clients.results
             fake.release()
             await server.ended.wait()
     assert (ready.status_code, ready.json()) == (503, {"status": "draining"})
     assert (alive.status_code, still.status_code) == (200, 200)
     assert len(body_of(still)["result"]["tools"]) == 4
     assert (late.status_code, late.headers["retry-after"]) == (503, "1")
-    assert sorted(ends) == ["listening", "stream"]
-    assert isinstance(results[0].content[0], TextContent)
-    assert results[0].content[0].text.startswith("AAPL 189.84 USD")
-    assert server.drained == [True]
-    assert fake.asked[-1] == "closed"
+    assert sorted(clients.ends) == ["listening", "stream"]
+    (block,) = clients.results[0].content
+    assert isinstance(block, TextContent)
+    assert block.text.startswith("AAPL 189.84 USD")
+    assert (server.drained, fake.asked[-1]) == ([True], "closed")
 
 
 async def test_a_call_that_does_not_end_is_cut_short_when_its_time_is_up() -> None:
