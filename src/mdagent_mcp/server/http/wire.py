@@ -78,9 +78,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header has been read."""
+        """A header has been read; the parser leaves the blanks after a value, which are none of it (RFC 9110, 5.5)."""
         self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
