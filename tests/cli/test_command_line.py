@@ -86,7 +86,7 @@ def test_words_that_are_no_command_end_with_2(
         (["sources", "nasdak"], "SOURCE: 'nasdak' is not a source; did you mean 'nasdaq'?"),
         (["explain"], "SYMBOL: is required unless evidence_id is given"),
         (["explain", "AAPL", "--kind", "trade"], "--kind: 'trade' is not known; use one of quote, history"),
-        (["serve", "--http"], "serve --http is not there yet"),
+        (["serve", "--port", "8000"], "--host and --port belong to serve --http"),
     ],
 )
 def test_values_that_cannot_be_used_end_with_2_and_one_line(

@@ -175,7 +175,8 @@ class FakeMarketData:
         asked: every call that reached the engine, in order.
         failing: symbols it has no answer for.
         crash: raised instead of answering.
-        hold: when set, answers never come; `held` tells that a call waits and `cancelled` that it was cut short.
+        hold: when set, answers come when `release` is called; `held` tells that a call waits and `cancelled` that it
+            was cut short.
         history_answer: what it says to get_history.
     """
 
@@ -185,6 +186,7 @@ class FakeMarketData:
     hold: bool = False
     held: anyio.Event = field(default_factory=anyio.Event)
     cancelled: anyio.Event = field(default_factory=anyio.Event)
+    released: anyio.Event = field(default_factory=anyio.Event)
     history_answer: HistoryAnswer | SymbolFailure = HISTORY
     quote_answer: QuoteAnswer = QUOTE
     source_ids: tuple[str, ...] = ("yahoo", "nasdaq", "cboe", "finnhub")
@@ -225,6 +227,10 @@ class FakeMarketData:
         kept: dict[str, QuoteAnswer | HistoryAnswer] = {"q-1": self.quote_answer, "h-1": HISTORY}
         return kept.get(evidence_id)
 
+    def known_symbols(self) -> tuple[str, ...]:
+        """Two that the well-known ones do not hold, and one that they do."""
+        return ("AAPX", "ZVZZT", "MSFT")
+
     async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
         """The quote, for AAPL alone."""
         await self._enter(("explain_symbol", instrument.symbol, kind))
@@ -248,6 +254,10 @@ class FakeMarketData:
         """What was asked of the engine, without its opening and closing."""
         return [entry for entry in self.asked if entry not in ("opened", "closed")]
 
+    def release(self) -> None:
+        """Let the calls that are held go on."""
+        self.released.set()
+
     async def _enter(self, question: object) -> None:
         self.asked.append(question)
         if self.crash is not None:
@@ -256,6 +266,7 @@ class FakeMarketData:
             return
         self.held.set()
         try:
-            await anyio.sleep_forever()
-        finally:
+            await self.released.wait()
+        except anyio.get_cancelled_exc_class():
             self.cancelled.set()
+            raise

@@ -212,7 +212,9 @@ async def test_resources_and_prompts_are_listed(era: Era) -> None:
     assert [t.uri_template for t in templates] == ["mdagent://history/{evidence_id}"]
     assert {p.name: [a.name for a in p.arguments or ()] for p in prompts} == {
         "compare-sources": ["symbol"],
+        "investigate-bad-data": ["symbol", "observation"],
         "market-brief": ["symbols"],
+        "portfolio-check": ["holdings", "currency"],
         "verify-number": ["symbol", "claim"],
     }
     assert all(r.title and r.description for r in resources)

@@ -21,6 +21,7 @@ from mdagent_mcp.domain.questions import InvalidArgumentError
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "serve": ("serving", "serve"),
+        "token": ("tokens", "token"),
         "demo": ("demo", "demo"),
         "sandbox": ("serving_sandbox", "sandbox"),
         "quote": ("answering", "quote"),

@@ -78,9 +78,13 @@ class _Commands:
 
 def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = _Commands(commands).add
-    serve = add(_SERVE, "Serve MCP on stdio (what hosts such as Claude Desktop start)")
-    serve.add_argument("--http", action="store_true", help=argparse.SUPPRESS)
+    serve = add(_SERVE, "Serve MCP on stdio (what hosts such as Claude Desktop start), or over HTTP")
+    serve.add_argument("--http", action="store_true", help="streamable HTTP at /mcp instead of stdio")
+    serve.add_argument("--host", help="with --http: address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="with --http: 0 takes a free one (default: 8000)")
     serve.add_argument("--clock-offset-s", type=float, default=0.0, metavar="N", help=argparse.SUPPRESS)
+    token = add("token", "Make a bearer token for serve --http, and the line of the settings that accepts it")
+    token.add_argument("name", nargs="?", default="default", metavar="NAME", help="whose it is (default: default)")
     add("demo", "Show everything in a few seconds: no key, no network, simulated prices")
     sandbox = add("sandbox", "Run the simulated vendors alone: every vendor's HTTP API on one loopback port")
     sandbox.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")

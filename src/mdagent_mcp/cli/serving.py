@@ -1,4 +1,4 @@
-"""`serve`: MCP on stdio.
+"""`serve`: MCP on stdio, or with `--http` over streamable HTTP.
 
 The rule of this module: settings are read before anything is served, so that a wrong one ends the start with its
 reason; everything heavy waits until the client has its first answer.
@@ -23,11 +23,15 @@ _SIGNAL_BASE = 128
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve until the client closes stdin, or a signal does."""
-    if arguments.http:
-        raise CommandError("serve --http is not there yet; leave it out to serve MCP on stdio")
-    settings = load_settings(arguments).settings
+    """Serve until the client closes stdin or a signal comes."""
+    if not arguments.http and (arguments.host is not None or arguments.port is not None):
+        raise CommandError("--host and --port belong to serve --http; stdio listens nowhere")
+    settings = load_settings(arguments, {"http.host": arguments.host, "http.port": arguments.port}).settings
     begin_logging(settings)
+    if arguments.http:
+        from mdagent_mcp.cli.serving_http import serve_over_http  # noqa: PLC0415 - stdio starts without it
+
+        return serve_over_http(arguments, settings)
     opening = opening_of(arguments, settings, timedelta(seconds=arguments.clock_offset_s))
     server = build_server(opening.open, opening.clock, __version__)
     with signals_close_stdin() as ending:

@@ -88,6 +88,10 @@ class SimulatedMarketData:
         """The kept answer behind an evidence id."""
         return _kept(await self._service.explain_evidence(evidence_id))
 
+    def known_symbols(self) -> tuple[str, ...]:
+        """Symbols that earlier answers were about, the latest first."""
+        return self._service.known_symbols()
+
     async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
         """The latest kept answer of this kind."""
         return _kept(await self._service.explain_symbol(instrument, kind))

@@ -9,6 +9,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +21,17 @@ _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PACKAGE: Final = "mdagent_mcp"
 
 
-def load_settings(arguments: argparse.Namespace) -> Loaded:
+def load_settings(arguments: argparse.Namespace, options: Mapping[str, Any] | None = None) -> Loaded:
     """The settings that the global options, the environment and the settings file come to.
+
+    Args:
+        arguments: with the global options.
+        options: settings by dotted name that the command's own options stand for; None for one that was not given.
 
     Raises:
         CommandError: naming what cannot be used and where it was set.
     """
-    overrides: dict[str, Any] = {}
+    overrides = {name: value for name, value in (options or {}).items() if value is not None}
     if arguments.data_dir is not None:
         overrides["data_dir"] = arguments.data_dir
     if arguments.log_level is not None:

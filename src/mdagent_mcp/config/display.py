@@ -52,6 +52,8 @@ def _walk(model: BaseModel, origins: Mapping[str, str], prefix: str) -> Iterator
 def _shown(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return MASK
+    if isinstance(value, Mapping):
+        return {str(name): _shown(inner) for name, inner in value.items()}
     if isinstance(value, tuple):
         return [v.model_dump() if isinstance(v, BaseModel) else _shown(v) for v in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from mdagent_mcp.config.http_settings import HttpSettings
 from mdagent_mcp.consensus.context import GradingThresholds
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.vendor import Vendor
@@ -219,6 +220,7 @@ class Settings(_Section):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     grading: GradingSettings = Field(default_factory=GradingSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
     data_dir: Path | None = Field(
         None, description="where memory.sqlite3 lies; None for the platform's user data directory"
     )

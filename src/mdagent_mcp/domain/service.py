@@ -42,6 +42,10 @@ class MarketData(Protocol):
         """The kept answer behind an evidence id, also from before a restart; None when it is not kept."""
         ...
 
+    def known_symbols(self) -> tuple[str, ...]:
+        """Symbols that earlier answers were about, the latest first."""
+        ...
+
     async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
         """The latest kept answer of this kind about an instrument; None when there is none."""
         ...

@@ -107,6 +107,10 @@ class Engine:
         """The kept answer behind an evidence id, also from before a restart."""
         return await self._parts.memory.evidence(evidence_id)
 
+    def known_symbols(self) -> tuple[str, ...]:
+        """Symbols that earlier answers were about, the latest first."""
+        return self._parts.memory.known_symbols()
+
     async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
         """The latest kept answer of this kind about an instrument."""
         return await self._parts.memory.latest(instrument.symbol, kind)

@@ -162,6 +162,11 @@ class Memory:
         parts = [place[symbol] for place in places if symbol in place]
         return reduce(combine_symbols, parts) if parts else None
 
+    def known_symbols(self) -> tuple[str, ...]:
+        """Symbols of which something is known, the one learned last first."""
+        places = (self._writer.backlog.symbols, self._writer.under_way.symbols, self._stored.symbols)
+        return tuple(dict.fromkeys(symbol for place in places for symbol in reversed(place)))
+
     def symbol_statistics(self, symbol: str) -> SymbolStatistics | None:
         """How an instrument behaves; None when nothing is known."""
         stored = self._stored.statistics_of(symbol)

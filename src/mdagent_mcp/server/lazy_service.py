@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from enum import Enum
 from typing import Final
 
 import anyio
@@ -24,6 +25,17 @@ CLOSING_LIMIT_S: Final = 5.0
 """How long the engine may take to close before it is cancelled."""
 
 OpenService = Callable[[], AbstractAsyncContextManager[MarketData]]
+
+
+class ServiceState(Enum):
+    """How far the engine has come."""
+
+    WAITING = "waiting"
+    """Nobody has asked for it yet."""
+    OPENING = "opening"
+    OPEN = "open"
+    FAILED = "failed"
+    """It could not be opened, or fell over; only a restart helps."""
 
 
 class ServiceUnavailableError(Exception):
@@ -46,6 +58,20 @@ class LazyService:
         self._settled = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> ServiceState:
+        """How far the engine has come."""
+        if self._service is not None:
+            return ServiceState.OPEN
+        if self._task is None:
+            return ServiceState.WAITING
+        return ServiceState.FAILED if self._settled.is_set() else ServiceState.OPENING
+
+    @property
+    def opened(self) -> MarketData | None:
+        """The engine, when it is open already; for what can do without."""
+        return self._service
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[LazyService]:

@@ -7,19 +7,24 @@ the client has been answered for the first time, or at the latest when an answer
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
+import anyio
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.service import MarketData
+from mdagent_mcp.server.completion import add_completion
 from mdagent_mcp.server.lazy_service import LazyService
+from mdagent_mcp.server.notices import ResourceNotices
 from mdagent_mcp.server.prompts import packaged_prompts, registered
 from mdagent_mcp.server.resources import add_resources
+from mdagent_mcp.server.source_watch import publish_source_states
 from mdagent_mcp.server.strictness import NameGuard, tell_crashes
 from mdagent_mcp.server.tools import FAILURE_CONTENTS, Tools
 
@@ -30,22 +35,62 @@ last official close. On a failure follow its hint; never estimate a price or reu
 why a grade is not better; source_status says which vendors are down, throttled or without a key."""
 """What every agent is told once."""
 
+Publisher = Callable[[LazyService, ResourceNotices, Clock], Coroutine[Any, Any, None]]
+PUBLISHERS: Final[tuple[Publisher, ...]] = (publish_source_states,)
+"""What tells subscribers that a resource has changed; each runs for the life of the server."""
+
 _UNCHANGING: Final = CacheHint(ttl_ms=3_600_000, scope="public")
 _BEFORE_ANSWER: Final = frozenset({"initialize", "server/discover", "ping"})
 """Requests after which a client has not been told enough to ask for data."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServerParts:
+    """A server with what a transport needs to know of it.
+
+    Attributes:
+        server: ready to be run on any transport.
+        service: the engine behind it.
+        notices: its subscriptions.
+    """
+
+    server: MCPServer[LazyService]
+    service: LazyService
+    notices: ResourceNotices
+
+
 def build_server(
     open_service: Callable[[], AbstractAsyncContextManager[MarketData]], clock: Clock, version: str
 ) -> MCPServer[LazyService]:
-    """The server, ready to be run on any transport.
+    """The server for one client on stdio.
 
     Args:
         open_service: makes the context that holds the engine open; called once, in the background.
         clock: the engine's clock.
         version: told to clients.
     """
+    return build_parts(open_service, clock, version).server
+
+
+def build_parts(
+    open_service: Callable[[], AbstractAsyncContextManager[MarketData]],
+    clock: Clock,
+    version: str,
+    *,
+    eager: bool = False,
+    sessions: bool = True,
+) -> ServerParts:
+    """The server and its parts.
+
+    Args:
+        open_service: makes the context that holds the engine open; called once, in the background.
+        clock: the engine's clock.
+        version: told to clients.
+        eager: open the engine at once, since the server is there before its first client.
+        sessions: whether clients before 2026-07-28 have a session, on which notices could reach them.
+    """
     service = LazyService(open_service, clock)
+    notices = ResourceNotices(clock)
     tools = Tools(service, clock).registered()
     prompts = packaged_prompts()
     server: MCPServer[LazyService] = MCPServer(
@@ -54,8 +99,9 @@ def build_server(
         instructions=INSTRUCTIONS,
         version=version,
         tools=tools,
-        lifespan=lambda _: _living(service),
+        lifespan=lambda _: _living(service, notices, clock, eager=eager),
         log_level="WARNING",
+        subscriptions=notices.bus,
         cache_hints={"tools/list": _UNCHANGING, "prompts/list": _UNCHANGING},
         middleware=[
             _opening(service),
@@ -66,18 +112,27 @@ def build_server(
     for prompt in prompts:
         server.add_prompt(registered(prompt))
     add_resources(server, service)
-    return server
+    add_completion(server, service)
+    notices.serve_on(server, sessions=sessions)
+    return ServerParts(server, service, notices)
 
 
 @asynccontextmanager
-async def _living(service: LazyService) -> AsyncIterator[LazyService]:
-    """The life of the server.
+async def _living(
+    service: LazyService, notices: ResourceNotices, clock: Clock, *, eager: bool
+) -> AsyncIterator[LazyService]:
+    """The life of the server, with what it does by itself.
 
     What anything printed is flushed while standard output is still diverted: at exit it would reach the protocol.
     """
     try:
-        async with service.running():
+        async with service.running(), anyio.create_task_group() as publishing:
+            if eager:
+                service.begin()
+            for publish in PUBLISHERS:
+                publishing.start_soon(publish, service, notices, clock)
             yield service
+            publishing.cancel_scope.cancel()
     finally:
         sys.stdout.flush()
 

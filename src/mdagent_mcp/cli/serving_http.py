@@ -1,0 +1,56 @@
+"""`serve --http`: MCP over streamable HTTP.
+
+The rule of this module: what would make the server unsafe or unable to listen ends the start with its reason, before
+anything is opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import timedelta
+from functools import partial
+
+import anyio
+
+from mdagent_mcp import __version__
+from mdagent_mcp.cli.opening import opening_of
+from mdagent_mcp.cli.outcome import CommandError, ExitCode
+from mdagent_mcp.config.http_settings import HttpSettings
+from mdagent_mcp.config.settings import Settings
+from mdagent_mcp.domain.clock import SystemClock
+from mdagent_mcp.server.http.application import http_application
+from mdagent_mcp.server.http.hosts import UnsafeBindingError, refuse_unsafe
+from mdagent_mcp.server.http.serving import listening_socket, serve_http, url_of
+from mdagent_mcp.server.http.traffic import Traffic
+from mdagent_mcp.server.server import build_parts
+
+
+def serve_over_http(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Serve until a signal comes and the calls under way have ended.
+
+    Returns:
+        0 when they all did, 1 when some were cut short.
+    """
+    http = settings.http
+    try:
+        refuse_unsafe(http.host, http.tokens, http.allowed_hosts)
+        listening = listening_socket(http.host, http.port)
+    except UnsafeBindingError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from error
+    opening = opening_of(arguments, settings, timedelta(seconds=arguments.clock_offset_s))
+    parts = build_parts(opening.open, opening.clock, __version__, eager=True, sessions=not http.stateless)
+    traffic, clock = Traffic(), SystemClock()
+    application = http_application(parts.server, parts.service, http, traffic=traffic, clock=clock)
+    serving = partial(serve_http, traffic=traffic, clock=clock, end_streams=parts.notices.end_streams)
+    with listening:
+        sys.stderr.write(_greeting(url_of(listening), http))
+        drained = anyio.run(serving, application, http, listening)
+    return ExitCode.OK if drained else ExitCode.NO_ANSWER
+
+
+def _greeting(url: str, http: HttpSettings) -> str:
+    who = f"with one of {len(http.tokens)} tokens" if http.tokens else "without a token"
+    return f"mdagent-mcp: serving MCP at {url}/mcp {who}\n"
