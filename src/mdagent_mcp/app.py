@@ -73,7 +73,7 @@ async def open_app(
         open_transport: the vendors' web; None for the real one.
         rng: chance; None for one seeded by the operating system.
         metrics: where to count; None for nowhere, unless the settings have metrics written or pushed.
-        alerts: the watch over the engine; None for none.
+        alerts: the watch over the engine, which is told what the settings say of it; None for none.
     """
     chance = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, nothing secret
     bus = EventBus()
@@ -91,6 +91,7 @@ async def open_app(
         if watched is not None:
             bus.listen(watched)
         if alerts is not None:
+            _configure(alerts, settings)
             bus.listen(alerts)
         budgets = _budgets(settings, path, stack)
         peers = Peers()
@@ -210,12 +211,12 @@ def _freshness_options(settings: Settings) -> FreshnessOptions:
     return FreshnessOptions(cache.open_market_s, cache.closed_market_s, cache.history_s, cache.entries)
 
 
-def alerts_of(settings: Settings, clock: Clock) -> Alerts:
-    """The watch that the settings describe."""
+def _configure(alerts: Alerts, settings: Settings) -> None:
+    """Have the watch do what the settings say."""
     chosen = settings.alerts
     limits = RuleLimits(frozenset(chosen.watch), chosen.quota_share, timedelta(seconds=chosen.source_down_s))
     policy = AlertPolicy(remind_after=timedelta(seconds=chosen.remind_after_s), quiet=_quiet_hours(chosen))
-    return Alerts(clock, policy, limits, channels_of(chosen.channels), chosen.interval_s)
+    alerts.configure(policy, limits, channels_of(chosen.channels), chosen.interval_s)
 
 
 def _quiet_hours(chosen: AlertSettings) -> QuietHours | None:

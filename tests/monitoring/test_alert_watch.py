@@ -14,9 +14,10 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
-from mdagent_mcp.app import alerts_of, open_app
+from mdagent_mcp.app import open_app
 from mdagent_mcp.config.loading import ConfigurationError, load
 from mdagent_mcp.domain.status import Overall, SourceState, SourceStatus
+from mdagent_mcp.monitoring.alert_rules import RuleLimits
 from mdagent_mcp.monitoring.alert_watch import Alerts, message_of
 from mdagent_mcp.monitoring.alerting import AlertKey, AlertPolicy, AlertState, Condition, Severity, step
 from mdagent_mcp.monitoring.channels import channels_of, deliver_all
@@ -142,6 +143,20 @@ async def test_what_others_report_lasts_as_long_as_they_say() -> None:
     assert alerts.state.firing == ()
 
 
+async def test_other_settings_keep_what_is_known_and_what_waits(webhook: str) -> None:
+    """A channel that stays is still owed its message; one that is new gets what comes."""
+    clock = ManualClock(NOON)
+    alerts = Alerts(clock, channels=channels_of([SecretStr(webhook)]))
+    alerts.report(RELOAD, timedelta(hours=1))
+    await alerts.look(World().ask)
+    fresh = channels_of([SecretStr("nonsense://x"), SecretStr(webhook)])
+    alerts.configure(AlertPolicy(), RuleLimits(), fresh, 10.0)
+    assert [a.condition for a in alerts.state.firing] == [RELOAD]
+    await deliver_all(alerts.channels, clock)
+    assert [m["title"] for m in _Webhook.received] == ["mdagent-mcp: 1 alert"]
+    assert alerts.channels[0].trouble == ""
+
+
 def test_one_message_holds_all_that_is_new_with_what_is_critical_first() -> None:
     """Grouped, so that an outage is one message."""
     wanted = [
@@ -175,7 +190,7 @@ async def test_the_settings_make_the_watch(webhook: str) -> None:
     assert settings.alerts.watch == ("BRK.B",)
     assert TOKEN not in repr(settings)
     clock = ManualClock(NOON)
-    alerts = alerts_of(settings, clock)
+    alerts = Alerts(clock)
     alerts.report(RELOAD, timedelta(hours=1))
     async with open_app(settings, clock=clock, data_dir=None, alerts=alerts):
         await _until(lambda: bool(_Webhook.received))

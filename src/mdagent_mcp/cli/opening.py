@@ -9,19 +9,31 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypedDict
 
 from anyio import to_thread
 
 from mdagent_mcp.cli.startup import data_directory
+from mdagent_mcp.cli.watching import Watching
 from mdagent_mcp.config.settings import Settings
 from mdagent_mcp.domain.clock import Clock, SystemClock
 from mdagent_mcp.domain.service import MarketData
+from mdagent_mcp.monitoring.alert_watch import Alerts
+from mdagent_mcp.monitoring.metrics import Metrics
 
 _NOW = timedelta(0)
+OpenEngine = Callable[[Settings], AbstractAsyncContextManager[MarketData]]
+
+
+class Watched(TypedDict, total=False):
+    """Listeners, as `open_app` takes them."""
+
+    alerts: Alerts | None
+    metrics: Metrics | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +44,20 @@ class Opening:
         settings: validated.
         clock: the engine's time, within trading hours where the market is simulated.
         simulated: whether the sandbox answers for every source.
+        watching: over a server that runs; None for a command that asks once.
     """
 
     settings: Settings
     clock: Clock
     simulated: bool
+    watching: Watching | None = None
+
+    @property
+    def watched(self) -> Watched:
+        """Who listens to the engine."""
+        if self.watching is None:
+            return {}
+        return {"alerts": self.watching.alerts, "metrics": self.watching.metrics}
 
     def open(self) -> AbstractAsyncContextManager[MarketData]:
         """The engine, ready to be asked as long as the context is held."""
@@ -70,8 +91,10 @@ async def _over_sources(opening: Opening) -> AsyncIterator[MarketData]:
     await to_thread.run_sync(importlib.import_module, "mdagent_mcp.app")
     from mdagent_mcp.app import open_app  # noqa: PLC0415 - imported by the thread
 
-    settings = opening.settings
-    async with open_app(settings, clock=opening.clock, data_dir=data_directory(settings)) as service:
+    def engine(settings: Settings) -> AbstractAsyncContextManager[MarketData]:
+        return open_app(settings, clock=opening.clock, data_dir=data_directory(settings), **opening.watched)
+
+    async with _held_open(opening, engine) as service:
         yield service
 
 
@@ -83,8 +106,27 @@ async def _over_sandbox(opening: Opening) -> AsyncIterator[MarketData]:
     from mdagent_mcp.cli import simulation  # noqa: PLC0415 - for simulated prices only
     from mdagent_mcp.sandbox.server import running_sandbox  # noqa: PLC0415 - for simulated prices only
 
-    data_dir = simulation.simulated_data_directory(data_directory(opening.settings))
     async with running_sandbox(opening.clock) as sandbox:
-        settings = simulation.simulated_settings(opening.settings, sandbox)
-        async with open_app(settings, clock=opening.clock, data_dir=data_dir) as service:
+
+        def engine(settings: Settings) -> AbstractAsyncContextManager[MarketData]:
+            data_dir = simulation.simulated_data_directory(data_directory(settings))
+            simulated = simulation.simulated_settings(settings, sandbox)
+            return open_app(simulated, clock=opening.clock, data_dir=data_dir, **opening.watched)
+
+        async with _held_open(opening, engine) as service:
             yield simulation.SimulatedMarketData(service)
+
+
+@asynccontextmanager
+async def _held_open(opening: Opening, engine: OpenEngine) -> AsyncIterator[MarketData]:
+    """One engine, or, where the settings are followed, that of the settings in effect."""
+    watching = opening.watching
+    if watching is None:
+        async with engine(opening.settings) as service:
+            yield service
+        return
+    from mdagent_mcp.cli.reloading import Reloading, file_changes, reloading  # noqa: PLC0415 - once the server runs
+
+    parts = Reloading(watching.loaded, watching.load, engine, file_changes, opening.clock, watching.applied)
+    async with reloading(parts) as followed:
+        yield followed

@@ -195,6 +195,10 @@ class ReloadingMarketData:
         with self._using() as service:
             return await service.explain_symbol(instrument, kind)
 
+    def known_symbols(self) -> tuple[str, ...]:
+        """Symbols that earlier answers were about, the latest first."""
+        return self._service(self._current).known_symbols()
+
     async def _open(self, settings: Settings) -> _Generation:
         generation = _Generation()
         self._tasks.start_soon(generation.live, self._reloading.open_engine, settings, self._reloading.clock)

@@ -7,7 +7,9 @@ reason; everything heavy waits until the client has its first answer.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import anyio
 
@@ -15,7 +17,10 @@ from mdagent_mcp import __version__
 from mdagent_mcp.cli.opening import opening_of
 from mdagent_mcp.cli.outcome import CommandError, ExitCode
 from mdagent_mcp.cli.standard_input import signals_close_stdin
-from mdagent_mcp.cli.startup import begin_logging, load_settings
+from mdagent_mcp.cli.startup import begin_logging, load_settings, read_settings
+from mdagent_mcp.cli.watching import Watching
+from mdagent_mcp.monitoring.alert_watch import Alerts
+from mdagent_mcp.monitoring.metrics import Metrics
 from mdagent_mcp.server.server import build_server
 
 _SIGNAL_BASE = 128
@@ -26,14 +31,17 @@ def serve(arguments: argparse.Namespace) -> int:
     """Serve until the client closes stdin or a signal comes."""
     if not arguments.http and (arguments.host is not None or arguments.port is not None):
         raise CommandError("--host and --port belong to serve --http; stdio listens nowhere")
-    settings = load_settings(arguments, {"http.host": arguments.host, "http.port": arguments.port}).settings
-    begin_logging(settings)
+    options = {"http.host": arguments.host, "http.port": arguments.port}
+    loaded = load_settings(arguments, options)
+    begin_logging(loaded.settings)
+    opening = opening_of(arguments, loaded.settings, timedelta(seconds=arguments.clock_offset_s))
+    watching = Watching(loaded, partial(read_settings, arguments, options), Alerts(opening.clock))
     if arguments.http:
         from mdagent_mcp.cli.serving_http import serve_over_http  # noqa: PLC0415 - stdio starts without it
 
-        return serve_over_http(arguments, settings)
-    opening = opening_of(arguments, settings, timedelta(seconds=arguments.clock_offset_s))
-    server = build_server(opening.open, opening.clock, __version__)
+        return serve_over_http(replace(opening, watching=replace(watching, metrics=Metrics(__version__))))
+    opening = replace(opening, watching=watching)
+    server = build_server(opening.open, opening.clock, __version__, alerts=watching.alerts)
     with signals_close_stdin() as ending:
         anyio.run(server.run_stdio_async)
     return _SIGNAL_BASE + ending.signals[0] if ending.signals else ExitCode.OK

@@ -6,33 +6,34 @@ anything is opened.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from datetime import timedelta
 from functools import partial
 
 import anyio
 
 from mdagent_mcp import __version__
-from mdagent_mcp.cli.opening import opening_of
+from mdagent_mcp.cli.opening import Opening
 from mdagent_mcp.cli.outcome import CommandError, ExitCode
 from mdagent_mcp.config.http_settings import HttpSettings
-from mdagent_mcp.config.settings import Settings
 from mdagent_mcp.domain.clock import SystemClock
 from mdagent_mcp.server.http.application import http_application
 from mdagent_mcp.server.http.hosts import UnsafeBindingError, refuse_unsafe
+from mdagent_mcp.server.http.metrics_route import metrics_route
 from mdagent_mcp.server.http.serving import listening_socket, serve_http, url_of
 from mdagent_mcp.server.http.traffic import Traffic
 from mdagent_mcp.server.server import build_parts
 
 
-def serve_over_http(arguments: argparse.Namespace, settings: Settings) -> int:
+def serve_over_http(opening: Opening) -> int:
     """Serve until a signal comes and the calls under way have ended.
+
+    Args:
+        opening: of the engine, with what watches over it.
 
     Returns:
         0 when they all did, 1 when some were cut short.
     """
-    http = settings.http
+    http = opening.settings.http
     try:
         refuse_unsafe(http.host, http.tokens, http.allowed_hosts)
         listening = listening_socket(http.host, http.port)
@@ -40,10 +41,19 @@ def serve_over_http(arguments: argparse.Namespace, settings: Settings) -> int:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from error
-    opening = opening_of(arguments, settings, timedelta(seconds=arguments.clock_offset_s))
-    parts = build_parts(opening.open, opening.clock, __version__, eager=True, sessions=not http.stateless)
+    watching = opening.watching
+    parts = build_parts(
+        opening.open,
+        opening.clock,
+        __version__,
+        eager=True,
+        sessions=not http.stateless,
+        alerts=None if watching is None else watching.alerts,
+    )
+    metrics = None if watching is None else watching.metrics
+    routes = () if metrics is None else (metrics_route(metrics, parts.service),)
     traffic, clock = Traffic(), SystemClock()
-    application = http_application(parts.server, parts.service, http, traffic=traffic, clock=clock)
+    application = http_application(parts.server, parts.service, http, traffic=traffic, clock=clock, extra_routes=routes)
     serving = partial(serve_http, traffic=traffic, clock=clock, end_streams=parts.notices.end_streams)
     with listening:
         sys.stderr.write(_greeting(url_of(listening), http))

@@ -31,21 +31,30 @@ def load_settings(arguments: argparse.Namespace, options: Mapping[str, Any] | No
     Raises:
         CommandError: naming what cannot be used and where it was set.
     """
+    try:
+        return read_settings(arguments, options)
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from error
+
+
+def read_settings(arguments: argparse.Namespace, options: Mapping[str, Any] | None = None) -> Loaded:
+    """The same for a server that reads them again.
+
+    Raises:
+        ConfigurationError: naming what cannot be used and where it was set.
+    """
     overrides = {name: value for name, value in (options or {}).items() if value is not None}
     if arguments.data_dir is not None:
         overrides["data_dir"] = arguments.data_dir
     if arguments.log_level is not None:
         overrides["log_level"] = arguments.log_level
-    try:
-        return load(
-            os.environ,
-            config=None if arguments.config is None else Path(arguments.config).expanduser(),
-            environment=arguments.env,
-            overrides=overrides,
-            directories=_settings_directories(),
-        )
-    except ConfigurationError as error:
-        raise CommandError(str(error)) from error
+    return load(
+        os.environ,
+        config=None if arguments.config is None else Path(arguments.config).expanduser(),
+        environment=arguments.env,
+        overrides=overrides,
+        directories=_settings_directories(),
+    )
 
 
 def begin_logging(settings: Settings) -> None:

@@ -15,7 +15,16 @@ from mdagent_mcp.domain.events import Event
 from mdagent_mcp.domain.isolation import run_isolated
 from mdagent_mcp.domain.status import Overall, SourceStatus
 from mdagent_mcp.monitoring.alert_rules import Observations, RuleLimits, conditions
-from mdagent_mcp.monitoring.alerting import Alert, AlertPolicy, AlertState, Condition, Notice, NoticeKind, step
+from mdagent_mcp.monitoring.alerting import (
+    Alert,
+    AlertKey,
+    AlertPolicy,
+    AlertState,
+    Condition,
+    Notice,
+    NoticeKind,
+    step,
+)
 from mdagent_mcp.monitoring.channels import Channel, Message, deliver_all
 
 AskStatus = Callable[[], Awaitable[tuple[Sequence[SourceStatus], Overall]]]
@@ -47,8 +56,23 @@ class Alerts:
         self._channels = tuple(channels)
         self._interval_s = interval_s
         self._state = AlertState()
-        self._extra: dict[str, tuple[Condition, datetime]] = {}
+        self._extra: dict[AlertKey, tuple[Condition, datetime]] = {}
         self._told: list[Callable[[], Awaitable[object]]] = []
+
+    def configure(
+        self, policy: AlertPolicy, limits: RuleLimits, channels: Sequence[Channel], interval_s: float
+    ) -> None:
+        """Take other settings over; what is known stays, and so does what waits for a channel that remains.
+
+        Args:
+            policy: how often people are told.
+            limits: what the settings leave to choose.
+            channels: whom to tell.
+            interval_s: time between two looks, seconds.
+        """
+        known = {channel.address: channel for channel in self._channels}
+        self._policy, self._observations.limits, self._interval_s = policy, limits, interval_s
+        self._channels = tuple(known.get(channel.address, channel) for channel in channels)
 
     @property
     def state(self) -> AlertState:
@@ -75,13 +99,17 @@ class Alerts:
             condition: what should not be so.
             lasting: how long it holds unless it is reported again.
         """
-        self._extra[f"{condition.key}"] = (condition, self._clock.now() + lasting)
+        self._extra[condition.key] = (condition, self._clock.now() + lasting)
+
+    def withdraw(self, key: AlertKey) -> None:
+        """What was reported is over."""
+        self._extra.pop(key, None)
 
     async def look(self, ask_status: AskStatus) -> tuple[Notice, ...]:
         """Look once: what to tell, which is on its way to the channels and was told to the subscribers."""
         statuses, overall = await ask_status()
         now = self._clock.now()
-        self._extra = {name: (c, until) for name, (c, until) in self._extra.items() if until > now}
+        self._extra = {key: (c, until) for key, (c, until) in self._extra.items() if until > now}
         present = (*conditions(self._observations, statuses, overall, now), *(c for c, _ in self._extra.values()))
         before = self._state.firing
         self._state, notices = step(self._state, present, now, self._policy)

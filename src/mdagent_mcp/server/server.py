@@ -19,6 +19,8 @@ from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, Server
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.service import MarketData
+from mdagent_mcp.monitoring.alert_watch import Alerts
+from mdagent_mcp.server.alerts_resource import add_alerts
 from mdagent_mcp.server.completion import add_completion
 from mdagent_mcp.server.lazy_service import LazyService
 from mdagent_mcp.server.notices import ResourceNotices
@@ -60,7 +62,11 @@ class ServerParts:
 
 
 def build_server(
-    open_service: Callable[[], AbstractAsyncContextManager[MarketData]], clock: Clock, version: str
+    open_service: Callable[[], AbstractAsyncContextManager[MarketData]],
+    clock: Clock,
+    version: str,
+    *,
+    alerts: Alerts | None = None,
 ) -> MCPServer[LazyService]:
     """The server for one client on stdio.
 
@@ -68,8 +74,9 @@ def build_server(
         open_service: makes the context that holds the engine open; called once, in the background.
         clock: the engine's clock.
         version: told to clients.
+        alerts: the watch over the engine; None for none.
     """
-    return build_parts(open_service, clock, version).server
+    return build_parts(open_service, clock, version, alerts=alerts).server
 
 
 def build_parts(
@@ -79,6 +86,7 @@ def build_parts(
     *,
     eager: bool = False,
     sessions: bool = True,
+    alerts: Alerts | None = None,
 ) -> ServerParts:
     """The server and its parts.
 
@@ -88,6 +96,7 @@ def build_parts(
         version: told to clients.
         eager: open the engine at once, since the server is there before its first client.
         sessions: whether clients before 2026-07-28 have a session, on which notices could reach them.
+        alerts: the watch over the engine; None for none.
     """
     service = LazyService(open_service, clock)
     notices = ResourceNotices(clock)
@@ -112,6 +121,8 @@ def build_parts(
     for prompt in prompts:
         server.add_prompt(registered(prompt))
     add_resources(server, service)
+    if alerts is not None:
+        add_alerts(server, alerts, notices)
     add_completion(server, service)
     notices.serve_on(server, sessions=sessions)
     return ServerParts(server, service, notices)
