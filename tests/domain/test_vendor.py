@@ -103,7 +103,7 @@ def test_the_detail_shows_the_beginning_of_the_body_cleaned() -> None:
     """Bounded, printable, whatever the bytes."""
     with pytest.raises(SourceError) as refused:
         refuse_errors(vendor(), reply(500, b"\xff\x00bad\n" + b"x" * 5000))
-    assert refused.value.detail.startswith("HTTP 500: ")
+    assert refused.value.detail.startswith("HTTP 500, it says ")
     assert len(refused.value.detail) <= 300
     assert refused.value.detail.isprintable()
     with pytest.raises(SourceError, match="HTTP 502 with an empty body"):

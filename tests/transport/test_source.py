@@ -82,7 +82,7 @@ async def test_a_vendor_that_asks_for_rest_gets_it() -> None:
     replies = iter([b"slow down, please", b'{"AAPL": 1.5}'])
     bench = Bench(lambda _: httpx.Response(200, content=next(replies)))
     first = (await bench.ask("AAPL"))["AAPL"]
-    assert first == Failure("invented", FailureKind.THROTTLED, "HTTP 200: slow down, please", 30.0)
+    assert first == Failure("invented", FailureKind.THROTTLED, 'HTTP 200, it says "slow down, please"', 30.0)
     assert bench.source.state() is SourceState.THROTTLED
     second = (await bench.ask("AAPL"))["AAPL"]
     assert second == Failure("invented", FailureKind.THROTTLED, "resting because the vendor asked for it", 30.0)
@@ -146,7 +146,7 @@ async def test_a_server_error_is_tried_once_more() -> None:
         expected = (
             Answered((quote("AAPL", 2.0),))
             if healed
-            else Failure("invented", FailureKind.SOURCE_ERROR, "HTTP 503: busy")
+            else Failure("invented", FailureKind.SOURCE_ERROR, 'HTTP 503, it says "busy"')
         )
         assert results == [expected]
         assert len(bench.web.requests) == 2
@@ -254,7 +254,7 @@ async def test_an_echoed_key_does_not_leave_the_transport() -> None:
     """Some vendors repeat the key in their errors."""
     bench = Bench(lambda _: httpx.Response(401, content=f"bad key {SECRET.upper()}".encode()))
     failure = (await bench.ask("AAPL"))["AAPL"]
-    assert failure == Failure("invented", FailureKind.UNAUTHORIZED, "HTTP 401: bad key [key removed]")
+    assert failure == Failure("invented", FailureKind.UNAUTHORIZED, 'HTTP 401, it says "bad key [key removed]"')
     assert SECRET.upper() not in repr(bench.events)
 
 

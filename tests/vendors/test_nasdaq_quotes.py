@@ -326,14 +326,18 @@ def _failing(changes: dict[str, Any], status: dict[str, Any] | None = None) -> A
 @pytest.mark.parametrize(
     ("page", "kind", "detail"),
     [
-        (fixture("nasdaq", "unknown_symbol.json"), FailureKind.UNKNOWN_SYMBOL, "rCode 400: Symbol not exists."),
-        (_failing({}, {"rCode": 400}), FailureKind.UNKNOWN_SYMBOL, "rCode 400: without a reason"),
+        (
+            fixture("nasdaq", "unknown_symbol.json"),
+            FailureKind.UNKNOWN_SYMBOL,
+            'rCode 400, it says "Symbol not exists."',
+        ),
+        (_failing({}, {"rCode": 400}), FailureKind.UNKNOWN_SYMBOL, "rCode 400, it says nothing"),
         (
             _failing({}, {"rCode": 400, "bCodeMessage": [{"code": 1003, "errorMessage": "assetclass is missing"}]}),
             FailureKind.BAD_REQUEST,
-            "rCode 400: assetclass is missing",
+            'rCode 400, it says "assetclass is missing"',
         ),
-        (_failing({}, {"rCode": 500}), FailureKind.SOURCE_ERROR, "rCode 500: without a reason"),
+        (_failing({}, {"rCode": 500}), FailureKind.SOURCE_ERROR, "rCode 500, it says nothing"),
         ({"data": None, "status": {"rCode": 200}}, FailureKind.NO_DATA, "the reply holds no data"),
         (_failing({"primaryData": None}), FailureKind.NO_DATA, "the reply shows no price"),
         (

@@ -122,7 +122,7 @@ def test_a_symbol_without_a_row_is_unknown() -> None:
 def test_a_reply_about_another_symbol_is_no_answer() -> None:
     """It tells nothing about the symbol that was asked, and not that it is unknown."""
     failure = failure_of(read(fixture("tiingo", "iex.json"), "GONE"), "GONE")
-    assert failure == Failure("tiingo", FailureKind.MALFORMED_REPLY, "the reply names another symbol: ACME")
+    assert failure == Failure("tiingo", FailureKind.MALFORMED_REPLY, "the reply names another symbol: 'ACME'")
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def test_a_series_of_another_symbol_is_refused() -> None:
     """Whatever it holds, it is not the answer."""
     payload = load("daily_split.json")
     chart_of(payload)["meta"]["symbol"] = "ACMF"
-    assert refusal(DAILY, payload) == (FailureKind.MALFORMED_REPLY, "answered for another symbol: ACMF, not ACME")
+    assert refusal(DAILY, payload) == (FailureKind.MALFORMED_REPLY, "answered for another symbol: 'ACMF', not ACME")
 
 
 @pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])

@@ -179,7 +179,7 @@ def test_a_chart_for_another_symbol_is_refused(symbol: str, answered: str) -> No
     """Whatever it holds, it is not the answer."""
     payload = load("chart_quote_open.json")
     chart_of(payload)["meta"]["symbol"] = answered
-    with pytest.raises(SourceError, match=f"answered for another symbol: {answered}") as raised:
+    with pytest.raises(SourceError, match=f"answered for another symbol: '{answered}'") as raised:
         read_chart(payload, "2026-03-18T15:04:11", symbol)
     assert raised.value.kind is FailureKind.MALFORMED_REPLY
 

@@ -201,6 +201,19 @@ def clean_text(text: str, limit: int = DETAIL_LIMIT) -> str:
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
 
 
+WORDS_LIMIT: Final = 160
+"""Characters of a vendor's own words that are passed on: enough to know a notice by."""
+
+
+def vendor_words(text: str) -> str:
+    """A vendor's own words as what they are: `it says "…"`, clean, cut, without a quotation mark of their own.
+
+    Whoever reads an answer is told that such words are data and never instructions.
+    """
+    words = clean_text(text, WORDS_LIMIT).replace('"', "'")
+    return f'it says "{words}"' if words else "it says nothing"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One source's reason for having no answer.

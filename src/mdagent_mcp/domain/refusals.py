@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from mdagent_mcp.domain.failures import FailureKind, SourceError
+from mdagent_mcp.domain.failures import FailureKind, SourceError, vendor_words
 from mdagent_mcp.domain.vendor import Reply, Vendor
 
 STATUS_KINDS: Final[Mapping[int, FailureKind]] = MappingProxyType(
@@ -44,10 +44,10 @@ def refuse_errors(vendor: Vendor, reply: Reply) -> None:
 
 
 def _describe(reply: Reply) -> str:
-    text = reply.body[:200].decode("utf-8", "replace").strip()
+    text = reply.body[:400].decode("utf-8", "replace").strip()
     if text.startswith("<"):
         return f"HTTP {reply.status} with a markup page"
-    return f"HTTP {reply.status}: {text}" if text else f"HTTP {reply.status} with an empty body"
+    return f"HTTP {reply.status}, {vendor_words(text)}" if text else f"HTTP {reply.status} with an empty body"
 
 
 def _retry_after(reply: Reply) -> float | None:

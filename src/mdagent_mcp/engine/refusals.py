@@ -9,7 +9,7 @@ from mdagent_mcp.domain.answers import SymbolFailure
 from mdagent_mcp.domain.failures import TRAITS, Failure, FailureKind, gravest
 
 NOT_TO_ESTIMATE: Final = "Do not estimate a price or reuse an older one."
-_SHOWN_DETAIL: Final = 90
+_SHOWN_DETAIL: Final = 100
 
 
 def symbol_failure(symbol: str, failures: Mapping[str, Failure]) -> SymbolFailure:
@@ -52,5 +52,8 @@ def reasons(failures: Mapping[str, Failure]) -> dict[str, str]:
 
 
 def _told(failure: Failure) -> str:
-    detail = failure.detail if len(failure.detail) <= _SHOWN_DETAIL else failure.detail[: _SHOWN_DETAIL - 1] + "…"
+    detail = failure.detail
+    if len(detail) > _SHOWN_DETAIL:
+        # A vendor's words stay quoted where they are cut.
+        detail = detail[: _SHOWN_DETAIL - 2] + ('…"' if detail.endswith('"') else "…")
     return f"{failure.kind} ({detail})" if detail else str(failure.kind)

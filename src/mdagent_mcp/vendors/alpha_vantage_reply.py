@@ -13,7 +13,7 @@ from datetime import date, datetime
 from types import MappingProxyType
 from typing import Final
 
-from mdagent_mcp.domain.failures import FailureKind, SourceError, clean_text
+from mdagent_mcp.domain.failures import FailureKind, SourceError, clean_text, vendor_words
 from mdagent_mcp.domain.instruments import FIAT, AssetClass, Instrument
 from mdagent_mcp.domain.reading import Json, malformed
 
@@ -100,7 +100,7 @@ def parse_body(body: bytes) -> Json:
         if notice is not None:
             text = notice.text()
             paid = "premium" in text.lower()
-            raise SourceError(FailureKind.NOT_ENTITLED if paid else FailureKind.SOURCE_ERROR, text)
+            raise SourceError(FailureKind.NOT_ENTITLED if paid else FailureKind.SOURCE_ERROR, vendor_words(text))
     if root.value == {}:
         raise SourceError(FailureKind.NO_DATA, "the reply is an empty object")
     return root

@@ -36,6 +36,8 @@ from mdagent_mcp.vendors.alpha_vantage_reply import (
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
 """The zone of intraday times, whatever the listing."""
+_MOST_SPLIT: Final = 1e6
+"""Shares that one share may become; the largest reverse splits on record are of some ten thousand to one."""
 _ZONES: Final = frozenset({"US/Eastern", "America/New_York"})
 _DAY: Final = timedelta(days=1)
 SERIES: Final = "Time Series"
@@ -102,7 +104,7 @@ class _Scaling:
         if dividend is not None and dividend > 0:
             self.dividends.append(Dividend(day, dividend / self.after))
         after = self.after * ratio
-        if not (0 < ratio < math.inf and 0 < after < math.inf and 1.0 / after < math.inf):
+        if not (1 / _MOST_SPLIT <= ratio <= _MOST_SPLIT and 1 / _MOST_SPLIT**2 <= after <= _MOST_SPLIT**2):
             raise malformed(f"the split coefficient of {day} is no ratio")
         if ratio != 1:
             self.splits.append(Split(day, ratio))

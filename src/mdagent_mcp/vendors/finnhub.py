@@ -15,7 +15,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.calendar import Calendar, MarketState, calendar_named
-from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError
+from mdagent_mcp.domain.failures import Answered, FailureKind, SourceError, vendor_words
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval, Quote, Session
 from mdagent_mcp.domain.reading import Json, countable, instant_of, malformed, positive, price_time
@@ -117,7 +117,7 @@ def _parse_body(body: bytes) -> Json:
     root = Json.parse(body)
     error = root.find("error")
     if error is not None:
-        raise SourceError(FailureKind.SOURCE_ERROR, error.text())
+        raise SourceError(FailureKind.SOURCE_ERROR, vendor_words(error.text()))
     return root
 
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from mdagent_mcp.domain.failures import FailureKind, SourceError
+from mdagent_mcp.domain.failures import FailureKind, SourceError, clean_text, vendor_words
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.reading import Json, display_number, malformed
 
@@ -98,7 +98,7 @@ def envelope_data(body: bytes) -> Json | None:
     if code == 200:
         return root.find("data")
     numbers, reasons = _reasons(status)
-    detail = f"rCode {code:g}: {reasons or 'without a reason'}"
+    detail = f"rCode {code:g}, {vendor_words(reasons)}"
     if code != 400:
         raise SourceError(FailureKind.SOURCE_ERROR, detail)
     # The same code answers an unknown symbol and a known one under the wrong asset class.
@@ -121,7 +121,7 @@ def require_symbol(data: Json, instrument: Instrument) -> None:
     """
     named, spelling = data.optional_text("symbol"), spelling_of(instrument)
     if named is not None and not (spelling or Spelling(instrument.symbol, ())).names(named):
-        raise malformed(f"answered for another symbol: {named!r} instead of {instrument.symbol}")
+        raise malformed(f"answered for another symbol: {clean_text(named or '', 40)!r} instead of {instrument.symbol}")
 
 
 def read_stamp(text: str, path: str) -> Stamp | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from mdagent_mcp.domain.failures import Failure, FailureKind, SourceError, clean_text
+from mdagent_mcp.domain.failures import Failure, FailureKind, SourceError, clean_text, vendor_words
 from mdagent_mcp.domain.instruments import FIAT, AssetClass, Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.reading import Json, instant_of, malformed
 from mdagent_mcp.domain.vendor import ErrorRule, RecordedUrl
@@ -136,7 +136,8 @@ def open_reply(body: bytes) -> tuple[Json, float]:
     status = "OK" if told is None else told.text(40)
     if status in _GOOD:
         return root, DELAY_S if status == "DELAYED" else 0.0
-    raise SourceError(_KINDS.get(status, FailureKind.SOURCE_ERROR), f"{status}: {_words(root)}")
+    detail = f"{clean_text(status, 40)!r}, {vendor_words(_words(root))}"
+    raise SourceError(_KINDS.get(status, FailureKind.SOURCE_ERROR), detail)
 
 
 def item_failure(item: Json) -> Failure | None:
@@ -145,7 +146,7 @@ def item_failure(item: Json) -> Failure | None:
     if error is None:
         return None
     kind = _KINDS.get(error.text(40), FailureKind.SOURCE_ERROR)
-    return Failure(SOURCE, kind, f"{error.text(40)}: {_words(item)}")
+    return Failure(SOURCE, kind, f"{error.text(40)!r}, {vendor_words(_words(item))}")
 
 
 def _words(holder: Json) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
-from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
+from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError, vendor_words
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Interval, Quote, Session
 from mdagent_mcp.domain.reading import Json, countable, positive
@@ -133,11 +133,11 @@ def _read_quotes(query: QuoteQuery, reply: Reply) -> QuoteReading:
     """
     root = Json.parse(reply.body)
     if isinstance(root.value, Mapping):
-        raise SourceError(FailureKind.SOURCE_ERROR, root.get("detail").text())
+        raise SourceError(FailureKind.SOURCE_ERROR, vendor_words(root.get("detail").text()))
     rows = {row.get("ticker").text(40).upper().replace(".", "-"): row for row in root.items()}
     strangers = rows.keys() - {_ticker(i) for i in query.instruments}
     absent = (
-        Failure(SOURCE, FailureKind.MALFORMED_REPLY, f"the reply names another symbol: {min(strangers)}")
+        Failure(SOURCE, FailureKind.MALFORMED_REPLY, f"the reply names another symbol: {min(strangers)!r}")
         if strangers
         else Failure(SOURCE, FailureKind.UNKNOWN_SYMBOL, "not among the rows of the reply")
     )

@@ -19,7 +19,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
-from mdagent_mcp.domain.failures import FailureKind, SourceError
+from mdagent_mcp.domain.failures import FailureKind, SourceError, vendor_words
 from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.domain.prices import Adjustment, Bar, Dividend, History, Interval, Split
 from mdagent_mcp.domain.reading import Json, countable, display_number, malformed, positive, price_time
@@ -94,7 +94,7 @@ def _rows(body: bytes) -> list[Json]:
         return list(_csv_rows(body))
     root = Json.parse(body)
     if isinstance(root.value, Mapping):
-        raise SourceError(FailureKind.SOURCE_ERROR, root.get("detail").text())
+        raise SourceError(FailureKind.SOURCE_ERROR, vendor_words(root.get("detail").text()))
     return list(root.items())
 
 

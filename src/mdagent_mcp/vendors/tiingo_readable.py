@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mdagent_mcp.domain.calendar import calendar_named
-from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
+from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError, vendor_words
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, History, Interval, Quote
 from mdagent_mcp.domain.reading import Json, positive
@@ -94,7 +94,7 @@ def read_top(query: QuoteQuery, reply: Reply) -> QuoteReading:
 def _rows(body: bytes) -> list[Json]:
     root = Json.parse(body)
     if isinstance(root.value, Mapping):
-        raise SourceError(FailureKind.SOURCE_ERROR, root.get("detail").text())
+        raise SourceError(FailureKind.SOURCE_ERROR, vendor_words(root.get("detail").text()))
     return list(root.items())
 
 

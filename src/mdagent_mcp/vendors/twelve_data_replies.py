@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from mdagent_mcp.domain.failures import FailureKind, SourceError
+from mdagent_mcp.domain.failures import FailureKind, SourceError, vendor_words
 from mdagent_mcp.domain.instruments import SUFFIXES, AssetClass, Instrument
 from mdagent_mcp.domain.prices import MINOR_UNITS, major_unit, unit_note
 from mdagent_mcp.domain.reading import Json, instant_of, malformed, price_time
@@ -83,7 +83,7 @@ def open_reply(body: bytes) -> Json:
         SourceError: what the envelope says; SOURCE_ERROR for the content network's own text; MALFORMED_REPLY.
     """
     if body.lstrip()[:11].lower() == b"error code:":
-        raise SourceError(FailureKind.SOURCE_ERROR, body[:60].decode("utf-8", "replace"))
+        raise SourceError(FailureKind.SOURCE_ERROR, vendor_words(body[:200].decode("utf-8", "replace")))
     root = Json.parse(body)
     refuse_envelope(root)
     return root
@@ -104,8 +104,8 @@ def refuse_envelope(item: Json) -> None:
     said = Reply(number, {}, text.encode(), datetime.fromtimestamp(0, UTC))
     for rule in ERRORS:
         if rule.matches(said):
-            raise SourceError(rule.kind, f"{number}: {text}", rule.retry_after_s)
-    raise SourceError(STATUS_KINDS.get(number, FailureKind.SOURCE_ERROR), f"{number}: {text}")
+            raise SourceError(rule.kind, f"{number}, {vendor_words(text)}", rule.retry_after_s)
+    raise SourceError(STATUS_KINDS.get(number, FailureKind.SOURCE_ERROR), f"{number}, {vendor_words(text)}")
 
 
 def amount(holder: Json, key: str) -> float | None:

@@ -19,7 +19,7 @@ from urllib.parse import quote as percent_encode
 from urllib.parse import unquote
 
 from mdagent_mcp.domain.calendar import calendar_named
-from mdagent_mcp.domain.failures import FailureKind, SourceError
+from mdagent_mcp.domain.failures import FailureKind, SourceError, vendor_words
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Adjustment, Interval
 from mdagent_mcp.domain.reading import instant_of, malformed
@@ -174,7 +174,7 @@ def _read_crumb(reply: Reply) -> str:
     if "too many requests" in text.lower():
         raise SourceError(FailureKind.THROTTLED, "Too Many Requests in place of a crumb", REST_S)
     if len(text) > _CRUMB_LIMIT or "<" in text or text.startswith("{") or not _CRUMB.fullmatch(text):
-        raise malformed(f"no crumb: {text!r}" if text else "no crumb: the reply is empty")
+        raise malformed(f"no crumb, {vendor_words(text)}" if text else "no crumb: the reply is empty")
     return text
 
 

@@ -171,7 +171,7 @@ def open_chart(instrument: Instrument, reply: Reply) -> Chart:
     meta = result.get("meta")
     spellings, answered = spellings_of(instrument), meta.get("symbol").text(40)
     if answered.upper() not in spellings:
-        raise malformed(f"answered for another symbol: {answered}, not {spellings[0]}")
+        raise malformed(f"answered for another symbol: {answered[:40]!r}, not {spellings[0]}")
     timezone = meta.get("exchangeTimezoneName").text(60)
     return Chart(meta, timezone, read_zone(timezone), _rows(result), result.find("events"))
 
