@@ -9,7 +9,7 @@ import json
 import logging
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,11 @@ def refusals_of(vendor: Vendor) -> Iterator[httpx.Response]:
         yield httpx.Response(status, content=NASTY.encode())
     for name in ("Information", "Note", "Error Message", "error", "message"):
         yield httpx.Response(200, content=json.dumps({name: NASTY}).encode())
+
+
+def repeating(reply: httpx.Response) -> Callable[[httpx.Request], httpx.Response]:
+    """A web that always says the same."""
+    return lambda _: httpx.Response(reply.status_code, content=reply.content, headers=reply.headers)
 
 
 def strings_of(text: str) -> Iterator[str]:
@@ -100,9 +105,7 @@ async def test_a_refusal_in_a_strangers_words_is_quoted_cut_and_clean_everywhere
         settings_for(vendor), clock=clock, data_dir=tmp_path, open_transport=lambda _: web, rng=random.Random(2)
     ) as engine:
         for refusal in refusals_of(vendor):
-            web.handler = lambda _, refusal=refusal: httpx.Response(
-                refusal.status_code, content=refusal.content, headers=refusal.headers
-            )
+            web.handler = repeating(refusal)
             texts += await asked_everything(engine, clock)
             await clock.advance(86_400.0)
     assert faults_of(texts) == []

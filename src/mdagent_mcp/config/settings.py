@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from socket import inet_aton
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
@@ -27,7 +29,25 @@ def _http_url(text: str) -> str:
         raise ValueError("should be an http:// or https:// URL with a host")
     if split.username or split.password or split.query or split.fragment:
         raise ValueError("should be a bare base URL, without user, query or fragment; keys belong into api_key")
+    if _is_link_local(split.hostname):
+        raise ValueError("is a link-local address, where clouds keep their machines' credentials; no vendor is there")
     return text.rstrip("/")
+
+
+def _is_link_local(host: str) -> bool:
+    """Whether a host is written as a link-local address, in any of the ways that a resolver takes for one."""
+    if host.rstrip(".").lower() in {"metadata.google.internal", "metadata"}:
+        return True
+    try:
+        found = ip_address(host.partition("%")[0])
+        mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+        return (mapped or found).is_link_local
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(inet_aton(host)).is_link_local
+    except (OSError, ValueError):
+        return False
 
 
 BaseUrl = Annotated[str, AfterValidator(_http_url)]
