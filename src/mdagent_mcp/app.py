@@ -114,6 +114,8 @@ async def open_app(
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(background.cancel_scope.cancel)
+        for source in sources.values():
+            source.gather_with(background.start_soon)
         parts = EngineParts(
             sources=sources,
             clock=clock,
@@ -187,6 +189,8 @@ def _source_options(vendor: Vendor, chosen: SourceSettings, settings: Settings) 
         cost_per_call=plan.cost_per_call if chosen.cost_per_call is None else chosen.cost_per_call,
         excluded=plan.excluded,
         upstream_group=chosen.upstream_group,
+        concurrency=chosen.concurrency,
+        gather_s=settings.engine.gather_s,
     )
 
 
