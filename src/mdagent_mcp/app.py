@@ -34,6 +34,7 @@ from mdagent_mcp.monitoring.channels import channels_of
 from mdagent_mcp.monitoring.counters import AnswerCounters
 from mdagent_mcp.monitoring.exporting import MetricsExport, export_metrics, watch_event_loop
 from mdagent_mcp.monitoring.metrics import Metrics
+from mdagent_mcp.resilience.load_shedding import SheddingOptions
 from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budget_server import ServerStore
 from mdagent_mcp.transport.budgets import BudgetStore, PrivateStore
@@ -126,6 +127,7 @@ async def open_app(
             collection=_collection_options(settings),
             freshness=_freshness_options(settings),
             thresholds=settings.grading.thresholds(),
+            shedding=SheddingOptions(settings.engine.questions_at_once),
         )
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         engine = Engine(parts, reporting)

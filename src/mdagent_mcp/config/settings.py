@@ -193,6 +193,9 @@ class EngineSettings(_Section):
         default=True,
         description="whether others are asked early, in at most one question of ten, when sources are slow",
     )
+    questions_at_once: int = Field(
+        256, ge=1, le=100_000, description="questions that are worked on at once; what is beyond is refused at once"
+    )
     gather_s: float = Field(
         0.004,
         ge=0,

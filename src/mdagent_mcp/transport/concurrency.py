@@ -19,7 +19,18 @@ import anyio
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import Failure, FailureKind, Outcome
-from mdagent_mcp.resilience.concurrency import ConcurrencyOptions, Signal, enter, hear, leave, new_limit, turn_in_s
+from mdagent_mcp.domain.vendor import Endpoint
+from mdagent_mcp.resilience.concurrency import (
+    ConcurrencyOptions,
+    Signal,
+    Usual,
+    enter,
+    hear,
+    leave,
+    new_limit,
+    observe,
+    turn_in_s,
+)
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Proceed
 
 MOST_WAITING: Final = 1024
@@ -62,6 +73,7 @@ class Concurrency:
         self._clock = clock
         self._options = options
         self._state = new_limit(options)
+        self._usual: dict[Endpoint, Usual] = {}
         self._queue: list[_Waiting] = []
         self._about: Counter[tuple[str, ...]] = Counter()
         self._arrivals = count()
@@ -87,11 +99,17 @@ class Concurrency:
             self._state = leave(self._state)
             self._admit_waiting()
 
-    def heard(self, latency_s: float, kind: FailureKind | None) -> None:
-        """An exchange took so long and ended like this; None for an answer."""
+    def heard(self, endpoint: Endpoint, latency_s: float, kind: FailureKind | None) -> None:
+        """An exchange took so long and ended like this; None for an answer.
+
+        A series takes as long as it is: how busy the source is only quotes tell.
+        """
         signal = Signal.ANSWERED if kind is None else _DROPS.get(kind, Signal.ANSWERED)
+        if signal is Signal.ANSWERED:
+            self._usual[endpoint], slow = observe(self._usual.get(endpoint, Usual()), latency_s)
+            signal = Signal.SLOW if slow and endpoint is not Endpoint.HISTORY else signal
         if signal is not None:
-            self._state = hear(self._state, self._options, signal, latency_s)
+            self._state = hear(self._state, self._options, signal)
 
     async def _refusal(self, call: Call) -> Failure | None:
         """None once the call has a place; else why it gets none."""
@@ -100,7 +118,7 @@ class Concurrency:
             if entered:
                 return None
         waiting = _Waiting((call.priority, self._about[call.symbols], next(self._arrivals)), call.symbols)
-        wait = turn_in_s(self._state, bisect_left(self._queue, waiting))
+        wait = turn_in_s(self._state, self._usual.get(call.endpoint, Usual()), bisect_left(self._queue, waiting))
         left = call.ends_at - self._clock.monotonic()
         if left <= 0:
             return self._late()
@@ -152,4 +170,4 @@ class Concurrency:
 
     def _refused(self, wait_s: float) -> Failure:
         detail = f"{self._state.in_flight} calls of ours are with it and {len(self._queue)} wait already"
-        return Failure(self._source, FailureKind.THROTTLED, detail, round(max(wait_s, self._state.usual_s or 0.0), 3))
+        return Failure(self._source, FailureKind.THROTTLED, detail, round(wait_s, 3))

@@ -198,13 +198,19 @@ class Source:
         return self.vendor.history.refuses(query)
 
     async def quotes(
-        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
+        self,
+        instruments: tuple[Instrument, ...],
+        budget_s: float,
+        *,
+        last_resort: bool = False,
+        background: bool = False,
     ) -> Asked[QuoteOutcomes]:
         """Quotes of every instrument by canonical symbol, in batch calls where that is worth it.
 
         What others ask of it at about the same time is asked together with it, where that costs less.
         """
-        manner = Manner(self._clock.monotonic() + budget_s, last_resort=last_resort)
+        priority = Priority.BACKGROUND if background else Priority.QUOTE
+        manner = Manner(self._clock.monotonic() + budget_s, priority, last_resort)
         batch, gathering = self.vendor.quotes, self._gathering
         if batch is None or gathering is None or self.breaker.rests(batch.endpoint):
             return await self._quotes_apart(instruments, manner)
@@ -221,7 +227,7 @@ class Source:
             heard.append(await self._send_portion(portion, manner))
 
         async with anyio.create_task_group() as tasks:
-            for portion in self._portions(instruments):
+            for portion in self._portions(instruments, last_resort=manner.last_resort):
                 tasks.start_soon(send, portion)
         answers = {symbol: told for asked in heard for symbol, told in asked.answer.items()}
         return Asked(answers, sum(asked.calls for asked in heard))
@@ -235,16 +241,25 @@ class Source:
         delay = self.declared_delay_s
         return Asked({symbol: with_declared_delay(told, delay) for symbol, told in answers.items()}, asking.calls)
 
-    def _portions(self, instruments: Sequence[Instrument]) -> list[Portion]:
-        """The calls that these instruments take: batches where they are worth it, the others one by one."""
+    def _portions(self, instruments: Sequence[Instrument], *, last_resort: bool = False) -> list[Portion]:
+        """The calls that these instruments take: batches where they are worth it, the others one by one.
+
+        As a last resort, a batch call that is being rested is tried for what single calls do not reach.
+        """
         batch = self.vendor.quotes
         together = () if batch is None else tuple(i for i in instruments if self._serves_in_batch(batch, i))
         together = together if len(together) >= self._batch_from(batch) else ()
+        if last_resort and self._rests_in_batches_alone(batch):
+            together = together[SINGLE_INSTEAD:]
         portions = [Portion((instrument,)) for instrument in instruments if instrument not in together]
         if batch is not None:
             size = self._batch_size(batch, together)
             portions += [Portion(together[i : i + size], batch) for i in range(0, len(together), size)]
         return portions
+
+    def _rests_in_batches_alone(self, batch: Offer[QuoteQuery, QuoteReading] | None) -> bool:
+        """Whether its batches failed so often that they are rested, and its single quotes did not."""
+        return batch is not None and self.breaker.rests(batch.endpoint) and not self.breaker.rests(Endpoint.QUOTE)
 
     def gather_with(self, spawn: Spawn) -> None:
         """From now on, ask what several questions want at about the same time in one call, where that costs less.
@@ -367,7 +382,7 @@ class Source:
         latency = self._clock.monotonic() - started
         if kind is None:
             self.breaker.took(latency)
-        self.concurrency.heard(latency, kind)
+        self.concurrency.heard(call.endpoint, latency, kind)
         ours = self.breaker.is_own_network(kind)
         self._emit(Fetched(self.vendor.id, call.endpoint, call.symbols, self._clock.now(), latency, kind, detail, ours))
 
