@@ -81,7 +81,7 @@ class _Waiter:
     def hear(self, asked: Asked[QuoteOutcomes]) -> None:
         """Take what one call said about what is wanted here."""
         wanted = self.open & asked.answer.keys()
-        if not wanted:
+        if self.gone or not wanted:
             return
         self.answers.update({symbol: asked.answer[symbol] for symbol in wanted})
         self.open -= wanted
