@@ -99,8 +99,9 @@ def _reason(source: Source, state: SourceState) -> str:
         SourceState.RETIRED: source.vendor.retirement.reason if source.vendor.retirement is not None else "",
     }
     told = [_trouble_text(trouble) for trouble in source.breaker.troubles()[:TROUBLES_TOLD]]
-    if source.concurrency.allowed < source.concurrency.most:
-        told.append(f"gets at most {source.concurrency.allowed} of {source.concurrency.most} calls at once: it slowed")
+    allowed, most = source.concurrency.allowed, source.concurrency.most
+    if allowed < most:
+        told.append(f"gets at most {allowed} of {most} calls at once, because it slowed down")
     if source.limiter.budget.trouble:
         told.append(f"its budget is kept by this process alone: {source.limiter.budget.trouble}")
     if not told or state not in {SourceState.LIVE, SourceState.DEGRADED, SourceState.OPEN}:
