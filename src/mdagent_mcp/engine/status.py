@@ -100,7 +100,7 @@ def _reason(source: Source, state: SourceState) -> str:
     }
     told = [_trouble_text(trouble) for trouble in source.breaker.troubles()[:TROUBLES_TOLD]]
     allowed, most = source.concurrency.allowed, source.concurrency.most
-    if allowed < most:
+    if allowed < most and not told:
         told.append(f"gets at most {allowed} of {most} calls at once, because it slowed down")
     if source.limiter.budget.trouble:
         told.append(f"its budget is kept by this process alone: {source.limiter.budget.trouble}")

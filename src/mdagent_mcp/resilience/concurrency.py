@@ -1,10 +1,11 @@
 """How many calls a source is given at once: as many as it answers without becoming slow.
 
-The rule of this module: pure arithmetic, `(state, options, signal) -> state`. Additive increase and multiplicative
+The rule of this module: pure arithmetic, `(state, options, now, signal) -> state`. Additive increase and multiplicative
 decrease (Chiu and Jain, "Analysis of the Increase and Decrease Algorithms for Congestion Avoidance", 1989; Netflix's
 `AIMDLimit` takes a call that exceeds a time limit as dropped in the same way). The limit begins at the figure that is
 known to be polite and only ever learns to stay below it; it rises by one for each round of as many answers as it
-allows, because one for every answer would outweigh the decreases until more than half of all calls were dropped.
+allows, because one for every answer would outweigh the decreases until more than half of all calls were dropped. Where
+few calls are made it rises with time as well, or a bad minute would be held against a source for a day.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ KNOWN_FROM: Final = 20
 SLOW_FACTOR: Final = 4.0
 """An answer that takes so many times the usual was held up: 1 in 50 where latencies are lognormal with a sigma of one
 half, which a limit outgrows at once."""
+
+REGAINED_IN_S: Final = 2.5
+"""A place comes back in so many seconds, whether it is needed or not."""
 
 
 class Signal(StrEnum):
@@ -67,10 +71,12 @@ class ConcurrencyState:
     Attributes:
         limit: calls it may have at once; the whole part counts.
         in_flight: calls it has now.
+        at: when the limit was last brought up to date, seconds on the scale of `now`.
     """
 
     limit: float
     in_flight: int = 0
+    at: float = 0.0
 
     @property
     def allowed(self) -> int:
@@ -91,13 +97,20 @@ class Usual:
     answers: int = 0
 
 
-def new_limit(options: ConcurrencyOptions) -> ConcurrencyState:
+def new_limit(options: ConcurrencyOptions, now: float) -> ConcurrencyState:
     """The limit of a source of which nothing is known."""
-    return ConcurrencyState(float(options.most))
+    return ConcurrencyState(float(options.most), at=now)
 
 
-def enter(state: ConcurrencyState) -> tuple[ConcurrencyState, bool]:
+def regained(state: ConcurrencyState, options: ConcurrencyOptions, now: float) -> ConcurrencyState:
+    """The limit as it is now, with the places that time brought back."""
+    limit = state.limit + max(0.0, now - state.at) / REGAINED_IN_S
+    return replace(state, limit=min(float(options.most), limit), at=max(now, state.at))
+
+
+def enter(state: ConcurrencyState, options: ConcurrencyOptions, now: float) -> tuple[ConcurrencyState, bool]:
     """Count one more call if there is room for it."""
+    state = regained(state, options, now)
     if state.in_flight >= state.allowed:
         return state, False
     return replace(state, in_flight=state.in_flight + 1), True
@@ -114,8 +127,9 @@ def leave(state: ConcurrencyState) -> ConcurrencyState:
     return replace(state, in_flight=state.in_flight - 1)
 
 
-def hear(state: ConcurrencyState, options: ConcurrencyOptions, signal: Signal) -> ConcurrencyState:
+def hear(state: ConcurrencyState, options: ConcurrencyOptions, now: float, signal: Signal) -> ConcurrencyState:
     """Learn from a call that is about to end; it still counts as in flight."""
+    state = regained(state, options, now)
     if signal is not Signal.ANSWERED:
         share = options.after_throttle if signal is Signal.THROTTLED else options.after_drop
         return replace(state, limit=max(float(options.least), state.limit * share))

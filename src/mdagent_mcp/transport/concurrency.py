@@ -29,6 +29,7 @@ from mdagent_mcp.resilience.concurrency import (
     leave,
     new_limit,
     observe,
+    regained,
     turn_in_s,
 )
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Proceed
@@ -72,7 +73,7 @@ class Concurrency:
         self._source = source
         self._clock = clock
         self._options = options
-        self._state = new_limit(options)
+        self._state = new_limit(options, clock.monotonic())
         self._usual: dict[Endpoint, Usual] = {}
         self._queue: list[_Waiting] = []
         self._about: Counter[tuple[str, ...]] = Counter()
@@ -81,7 +82,7 @@ class Concurrency:
     @property
     def allowed(self) -> int:
         """Calls that the source may have at once now."""
-        return self._state.allowed
+        return regained(self._state, self._options, self._clock.monotonic()).allowed
 
     @property
     def most(self) -> int:
@@ -109,14 +110,13 @@ class Concurrency:
             self._usual[endpoint], slow = observe(self._usual.get(endpoint, Usual()), latency_s)
             signal = Signal.SLOW if slow and endpoint is not Endpoint.HISTORY else signal
         if signal is not None:
-            self._state = hear(self._state, self._options, signal)
+            self._state = hear(self._state, self._options, self._clock.monotonic(), signal)
 
     async def _refusal(self, call: Call) -> Failure | None:
         """None once the call has a place; else why it gets none."""
-        if not self._queue:
-            self._state, entered = enter(self._state)
-            if entered:
-                return None
+        self._admit_waiting()
+        if not self._queue and self._enters():
+            return None
         waiting = _Waiting((call.priority, self._about[call.symbols], next(self._arrivals)), call.symbols)
         wait = turn_in_s(self._state, self._usual.get(call.endpoint, Usual()), bisect_left(self._queue, waiting))
         left = call.ends_at - self._clock.monotonic()
@@ -151,11 +151,12 @@ class Concurrency:
             self._leave_queue(self._queue.index(waiting))
 
     def _admit_waiting(self) -> None:
-        while self._queue:
-            self._state, entered = enter(self._state)
-            if not entered:
-                return
+        while self._queue and self._enters():
             self._leave_queue(0).turn.set()
+
+    def _enters(self) -> bool:
+        self._state, entered = enter(self._state, self._options, self._clock.monotonic())
+        return entered
 
     def _leave_queue(self, place: int) -> _Waiting:
         waiting = self._queue.pop(place)
