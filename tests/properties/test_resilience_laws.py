@@ -28,6 +28,7 @@ from mdagent_mcp.resilience.circuit_breaker import (
 )
 from mdagent_mcp.resilience.latency import decay, from_json, merge, quantile, recorded, to_json
 from mdagent_mcp.resilience.quota import admit, block_until, peek, usage
+from mdagent_mcp.resilience.token_bucket import FULL, BucketOptions, draw, level
 
 _steps = st.one_of(st.just(0.0), st.floats(0.0, 3.0), st.floats(0.0, 500.0))
 _quota = st.builds(Quota, st.integers(1, 6), st.floats(0.5, 100.0), st.just("q"))
@@ -104,6 +105,28 @@ def test_a_margin_never_costs_more_than_its_share_of_what_a_plan_allows_in_the_l
         assert 0.0 <= margin <= margin_s
         pace = quota.limit / (quota.window_s + margin)
         assert pace * (1 + 1e-9) >= tightest / (1 + quotas_module.MARGIN_SHARE)
+
+
+@_unhurried
+@given(st.floats(0.1, 50.0), st.floats(1.0, 20.0), st.lists(st.tuples(_steps, st.floats(0.1, 3.0)), max_size=60))
+def test_a_bucket_never_gives_more_than_rate_times_time_plus_burst(
+    rate: float, burst: float, draws: list[tuple[float, float]]
+) -> None:
+    """Between any two draws, and its level stays within zero and the burst."""
+    options, bucket, now, given_out = BucketOptions(rate, burst), FULL, 0.0, []
+    for step, weight in draws:
+        now += step
+        bucket, drawing = draw(bucket, options, now, weight)
+        assert 0.0 <= level(bucket, options, now) <= burst
+        if drawing.allowed:
+            given_out.append((now, weight))
+        elif drawing.wait_s is not None:
+            assert draw(bucket, options, now + drawing.wait_s, weight)[1].allowed is True
+    for first, (start, _) in enumerate(given_out):
+        total = 0.0
+        for end, weight in given_out[first:]:
+            total += weight
+            assert total <= rate * (end - start) + burst + 1e-6
 
 
 @_unhurried
