@@ -38,6 +38,7 @@ from mdagent_mcp.resilience.load_shedding import SheddingOptions
 from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budget_server import ServerStore
 from mdagent_mcp.transport.budgets import BudgetStore, PrivateStore
+from mdagent_mcp.transport.gathering import Spawn
 from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets, preload
 from mdagent_mcp.transport.peers import Peers
 from mdagent_mcp.transport.source import Source, SourceOptions
@@ -115,8 +116,7 @@ async def open_app(
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(background.cancel_scope.cancel)
-        for source in sources.values():
-            source.gather_with(background.start_soon)
+        _let_gather(sources, background.start_soon)
         parts = EngineParts(
             sources=sources,
             clock=clock,
@@ -138,6 +138,12 @@ async def open_app(
         if alerts is not None:
             background.start_soon(alerts.watch, engine.source_status)
         yield engine
+
+
+def _let_gather(sources: Mapping[str, Source], spawn: Spawn) -> None:
+    """Questions that come at about the same time share calls, which end with the application."""
+    for source in sources.values():
+        source.gather_with(spawn)
 
 
 def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
