@@ -34,9 +34,11 @@ from mdagent_mcp.monitoring.channels import channels_of
 from mdagent_mcp.monitoring.counters import AnswerCounters
 from mdagent_mcp.monitoring.exporting import MetricsExport, export_metrics, watch_event_loop
 from mdagent_mcp.monitoring.metrics import Metrics
+from mdagent_mcp.resilience.load_shedding import SheddingOptions
 from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budget_server import ServerStore
 from mdagent_mcp.transport.budgets import BudgetStore, PrivateStore
+from mdagent_mcp.transport.gathering import Spawn
 from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets, preload
 from mdagent_mcp.transport.peers import Peers
 from mdagent_mcp.transport.source import Source, SourceOptions
@@ -114,6 +116,7 @@ async def open_app(
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(background.cancel_scope.cancel)
+        _let_gather(sources, background.start_soon)
         parts = EngineParts(
             sources=sources,
             clock=clock,
@@ -124,6 +127,7 @@ async def open_app(
             collection=_collection_options(settings),
             freshness=_freshness_options(settings),
             thresholds=settings.grading.thresholds(),
+            shedding=SheddingOptions(settings.engine.questions_at_once),
         )
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         engine = Engine(parts, reporting)
@@ -134,6 +138,12 @@ async def open_app(
         if alerts is not None:
             background.start_soon(alerts.watch, engine.source_status)
         yield engine
+
+
+def _let_gather(sources: Mapping[str, Source], spawn: Spawn) -> None:
+    """Questions that come at about the same time share calls, which end with the application."""
+    for source in sources.values():
+        source.gather_with(spawn)
 
 
 def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
@@ -187,6 +197,8 @@ def _source_options(vendor: Vendor, chosen: SourceSettings, settings: Settings) 
         cost_per_call=plan.cost_per_call if chosen.cost_per_call is None else chosen.cost_per_call,
         excluded=plan.excluded,
         upstream_group=chosen.upstream_group,
+        concurrency=chosen.concurrency,
+        gather_s=settings.engine.gather_s,
     )
 
 

@@ -53,6 +53,8 @@ class ScriptedSource:
         cost_per_call: see the port.
         now_state: its state.
         asked: the symbols of every call so far.
+        manners: whether each question for quotes was a last resort, and one in the background.
+        refuses_batches: whether it refuses questions about several symbols, because its circuit for them is open.
     """
 
     name: str
@@ -69,8 +71,10 @@ class ScriptedSource:
     at: datetime | None = None
     rested_enough: bool = False
     rested_symbols: frozenset[str] = frozenset()
+    refuses_batches: bool = False
     probes: int = 0
     asked: list[tuple[str, ...]] = field(default_factory=list)
+    manners: list[tuple[bool, bool]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
     @property
@@ -103,14 +107,22 @@ class ScriptedSource:
         return None if self.history_answer is not None else "has no history"
 
     async def quotes(
-        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
+        self,
+        instruments: tuple[Instrument, ...],
+        budget_s: float,
+        *,
+        last_resort: bool = False,
+        background: bool = False,
     ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
+        self.manners.append((last_resort, background))
         self.asked.append(tuple(i.symbol for i in instruments))
         try:
             await self._take_time()
         except anyio.get_cancelled_exc_class():
             self.ended.append("cancelled")
             raise
+        if self.refuses_batches and len(instruments) > 1 and not last_resort:
+            return Asked({i.symbol: Failure(self.name, FailureKind.CIRCUIT_OPEN, "rested") for i in instruments}, 0)
         return Asked({i.symbol: self._say(i.symbol) for i in instruments}, 1)
 
     def wants_probe(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -16,6 +18,7 @@ from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.engine.quotes import QuoteEngine
 from mdagent_mcp.testing import ManualClock
 
 
@@ -425,3 +428,45 @@ async def test_as_a_last_resort_a_source_is_asked_whose_quotes_alone_are_rested(
         well = await desk.engine.answer(question("MSFT"))
     assert sorted(s.asked for s in sources) == [[("AAPL",), ("MSFT",)], [("MSFT",)], [("MSFT",)]]
     assert [quote.price for quote in (*rested.quotes, *well.quotes)] == [189.5, 400.0]
+
+
+async def test_as_a_last_resort_a_source_is_asked_that_refused_many_symbols_at_once(clock: ManualClock) -> None:
+    """Everybody's batches are rested: all refused, nothing was sent; one is asked all the same, and only once."""
+    symbols = [f"S{n}" for n in range(12)]
+    sources = three(clock, **dict.fromkeys(symbols, 189.5))
+    for source in sources:
+        source.refuses_batches = True
+    async with quote_desk(clock, *sources) as desk:
+        answered = await desk.engine.answer(question(*symbols))
+    assert [quote.symbol for quote in answered.quotes] == symbols
+    assert sorted(s.manners for s in sources) == [[(False, False)], [(False, False)], [(False, False), (True, False)]]
+
+
+async def test_a_last_resort_that_fails_is_not_asked_for_ever(clock: ManualClock) -> None:
+    """Each is asked once more, one after the other, and then the question ends with what they said."""
+    symbols = [f"S{n}" for n in range(12)]
+    sources = three(clock)
+    for source in sources:
+        source.refuses_batches = True
+        source.prices = dict.fromkeys(symbols, FailureKind.CIRCUIT_OPEN)
+    async with quote_desk(clock, *sources) as desk:
+        answered = await desk.engine.answer(question(*symbols))
+    assert {failure.kind for failure in answered.failures} == {FailureKind.CIRCUIT_OPEN}
+    assert [s.manners for s in sources] == [[(False, False), (True, False)]] * 3
+
+
+class Curious(random.Random):
+    """Chance that always explores."""
+
+    def random(self) -> float:
+        """The lowest draw there is."""
+        return 0.0
+
+
+async def test_a_source_that_is_asked_only_to_learn_is_asked_after_everybody_else(clock: ManualClock) -> None:
+    """Exploration goes out in the background; who asked has his answer."""
+    sources = [ScriptedSource(name, clock, {"AAPL": 189.5}, group=name) for name in ("a", "b", "c", "d")]
+    async with quote_desk(clock, *sources, options=CollectionOptions(first_wave=2)) as desk:
+        await QuoteEngine(replace(desk.parts, rng=Curious(7))).answer(question("AAPL"))
+        await clock.settle()
+    assert sorted(s.manners for s in sources) == [[], [(False, False)], [(False, False)], [(False, True)]]

@@ -95,6 +95,19 @@ def test_the_coarse_memory_of_a_large_quota_is_on_the_vendors_side(factor: int, 
 
 
 @_unhurried
+@given(st.lists(_quota, min_size=1, max_size=4, unique=True), st.floats(0.0, 2.0))
+def test_a_margin_never_costs_more_than_its_share_of_what_a_plan_allows_in_the_long_run(
+    quotas: list[Quota], margin_s: float
+) -> None:
+    """Held that much longer, every window still allows the pace of the tightest quota, less that share."""
+    tightest = min(quota.limit / quota.window_s for quota in quotas)
+    for quota, margin in quotas_module.margins_of(quotas, margin_s).items():
+        assert 0.0 <= margin <= margin_s
+        pace = quota.limit / (quota.window_s + margin)
+        assert pace * (1 + 1e-9) >= tightest / (1 + quotas_module.MARGIN_SHARE)
+
+
+@_unhurried
 @given(st.floats(0.1, 50.0), st.floats(1.0, 20.0), st.lists(st.tuples(_steps, st.floats(0.1, 3.0)), max_size=60))
 def test_a_bucket_never_gives_more_than_rate_times_time_plus_burst(
     rate: float, burst: float, draws: list[tuple[float, float]]

@@ -14,6 +14,7 @@ from mdagent_mcp.resilience.quota import (
     QuotaUsage,
     admit,
     block_until,
+    margins_of,
     peek,
     usage,
 )
@@ -146,3 +147,29 @@ def test_nonsense_is_refused() -> None:
         admit(EMPTY, (MINUTE,), 0.0, margin_s=-1.0)
     with pytest.raises(ValueError, match="finite"):
         block_until(EMPTY, 0.0, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("quotas", "margins"),
+    [
+        ((Quota(60, 60.0, "minute"),), [0.5]),
+        ((Quota(5, 5.0, "5 s"),), [0.1]),
+        ((Quota(75, 60.0, "minute"), Quota(5, 1.0, "second")), [0.5, 0.5]),
+        ((Quota(1200, 60.0, "minute"), Quota(20, 1.0, "second")), [0.5, 0.02]),
+        ((Quota(60, 60.0, "minute"), Quota(3, 2.0, "2 s")), [0.5, 0.5]),
+        ((Quota(150, 60.0, "minute"), Quota(3, 1.0, "second")), [0.5, 0.1]),
+    ],
+)
+def test_a_short_window_is_held_longer_where_another_quota_is_tighter_anyway(
+    quotas: tuple[Quota, ...], margins: list[float]
+) -> None:
+    """Calls that arrive unevenly are then no burst to the vendor either; where it would cost, a fiftieth is held."""
+    assert list(margins_of(quotas, 0.5).values()) == pytest.approx(margins)
+
+
+def test_the_longer_window_is_what_a_call_waits_for() -> None:
+    """Five a second beside seventy-five a minute: the sixth goes half a second after the second is over."""
+    quotas = (Quota(75, 60.0, "minute"), Quota(5, 1.0, "second"))
+    log, _ = admit(EMPTY, quotas, 0.0, 5, margin_s=0.5)
+    assert peek(log, quotas, 0.0, margin_s=0.5) == Admission(allowed=False, wait_s=1.5, quota=quotas[1])
+    assert peek(log, quotas, 1.5, margin_s=0.5).allowed

@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -55,3 +56,41 @@ async def test_fifty_symbols_cost_one_call_for_each_full_batch(
     counted, priced = await calls_for(source, 50, **settings)
     assert counted == {source: {path: -(-50 // batch)}}
     assert priced == 50
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "path", "most", "count"),
+    [
+        ("tiingo", {"api_key": "free-1"}, "/iex/", 50, 20),
+        ("tiingo", {"api_key": "free-1"}, "/iex/", 50, 60),
+        ("nasdaq", {}, "/api/quote/watchlist", 25, 30),
+        ("yahoo", {}, "/v7/finance/quote", 50, 20),
+        ("polygon", {"api_key": "starter-1", "plan": "starter"}, "/v3/snapshot", 250, 20),
+    ],
+)
+async def test_many_tool_calls_at_once_cost_no_more_calls_than_one_about_all_their_symbols(
+    source: str, settings: dict[str, Any], path: str, most: int, count: int
+) -> None:
+    """One `get_quote` for each symbol: as many calls as full batches, and every one gets its own price."""
+    clock = ManualClock(NOON)
+    market = SimulatedMarket(SEED)
+    desk = Desk(market, clock, FaultBoard(Faults(), SEED))
+    prefix = f"MDAGENT_SOURCES__{source.upper()}__"
+    environ = {prefix + name.upper(): value for name, value in settings.items()}
+    chosen = load({f"{prefix}BASE_URL": f"http://127.0.0.1/{source}", **environ}).settings
+    symbols = [f"SIM{number:03}" for number in range(count)]
+    prices: dict[str, float] = {}
+    web = httpx.ASGITransport(app_of(desk))
+    opening = open_app(chosen, clock=clock, data_dir=None, open_transport=lambda _: web, rng=random.Random(5))
+    async with opening as engine:
+
+        async def ask(symbol: str) -> None:
+            answer = await engine.quotes(QuoteQuestion((parse_symbol(symbol),), sources=(source,)))
+            prices.update({quote.symbol: quote.price for quote in answer.quotes})
+
+        async with anyio.create_task_group() as tasks:
+            for symbol in symbols:
+                tasks.start_soon(ask, symbol)
+            await clock.advance(3.0)
+    assert desk.calls_by_vendor()[source][path] == -(-count // most)
+    assert prices == pytest.approx({s: market.snapshot(s, NOON).price for s in symbols}, rel=0.05)

@@ -114,6 +114,17 @@ def prices(**by_symbol: float) -> Handler:
     return lambda _request: httpx.Response(200, content=json.dumps(by_symbol).encode())
 
 
+class BrokenBatches:
+    """A handler whose batches fail on the vendor's side; single quotes are answered by another one."""
+
+    def __init__(self, singles: Handler) -> None:
+        self.singles = singles
+
+    def __call__(self, request: httpx.Request) -> httpx.Response | Awaitable[httpx.Response]:
+        """Answer one request."""
+        return httpx.Response(503) if request.url.path == "/batch" else self.singles(request)
+
+
 async def never(_request: httpx.Request) -> httpx.Response:
     """A handler that never answers."""
     await anyio.Event().wait()
@@ -130,6 +141,7 @@ class Bench:
         quotas: tuple[Quota, ...] = (),
         vendor: Vendor = INVENTED,
         declared_delay_s: float = 0.0,
+        gather_s: float = 0.0,
     ) -> None:
         self.clock = ManualClock(NOON)
         self.web = Web(handler)
@@ -137,7 +149,7 @@ class Bench:
         client = VendorClient(vendor, host_sets(vendor), SECRET, self.clock, lambda _: self.web)
         self.source = Source(
             vendor,
-            SourceOptions(timeout_s=4.0, quotas=quotas, declared_delay_s=declared_delay_s),
+            SourceOptions(timeout_s=4.0, quotas=quotas, declared_delay_s=declared_delay_s, gather_s=gather_s),
             client,
             clock=self.clock,
             emit=self.events.append,

@@ -208,6 +208,6 @@ def test_the_free_plan_is_counted_by_the_hour_and_by_the_day() -> None:
     quotas = (Quota(50, 3600.0, "hour"), Quota(1000, 86_400.0, "day"))
     assert TIINGO.default_plan == Plan(quotas=quotas, cost_per_call=0.5)
     assert list(TIINGO.plans) == ["starter", "power"]
-    assert TIINGO.plans["power"].quotas == (Quota(10_000, 3600.0, "hour"),)
+    assert TIINGO.plans["power"].quotas == (Quota(10_000, 3600.0, "hour"), Quota(100_000, 86_400.0, "day"))
     assert (TIINGO.group_of(parse_symbol("AAPL")), TIINGO.group_of(parse_symbol("BTC-USD"))) == ("iex", "tiingo")
     assert (TIINGO.id, dict(TIINGO.hosts)) == ("tiingo", {"api": "https://api.tiingo.com"})

@@ -81,6 +81,9 @@ class SourceSettings(_Section):
         default=None, ge=0, description="replaces the plan's cost; 0 is free, 1 a scarce call"
     )
     upstream_group: str | None = Field(default=None, min_length=1, max_length=40, description="whose data it passes on")
+    concurrency: int | None = Field(
+        default=None, ge=1, le=64, description="calls at once at most; fewer while it was seen to become slow"
+    )
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -189,6 +192,16 @@ class EngineSettings(_Section):
     hedging: bool = Field(
         default=True,
         description="whether others are asked early, in at most one question of ten, when sources are slow",
+    )
+    questions_at_once: int = Field(
+        256, ge=1, le=100_000, description="questions that are worked on at once; what is beyond is refused at once"
+    )
+    gather_s: float = Field(
+        0.004,
+        ge=0,
+        le=0.1,
+        description="how long a quote request waits for others of the same source, to ask them in one call, where"
+        " others are there already; a lonely one never waits; 0 for never, seconds",
     )
 
 

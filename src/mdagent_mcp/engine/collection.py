@@ -134,7 +134,7 @@ class Collection:
             if still_open:
                 await self._wait_for_change(self._next_deadline(still_open))
         explored = {i: self._hooks.explore(i) for i in self._inquiries}
-        self._dispatch({i: (source,) for i, source in explored.items() if source is not None}, start)
+        self._dispatch({i: (source,) for i, source in explored.items() if source is not None}, start, background=True)
 
     def _ended(self, inquiry: Inquiry) -> bool:
         if inquiry.done.is_set():
@@ -180,7 +180,7 @@ class Collection:
         answered = {quote.source for quote in inquiry.quotes}
         return self._hooks.order(inquiry)[: max(1, self._options.first_wave - len(answered))]
 
-    def _dispatch(self, waves: Mapping[Inquiry, tuple[str, ...]], start: Spawn) -> None:
+    def _dispatch(self, waves: Mapping[Inquiry, tuple[str, ...]], start: Spawn, *, background: bool = False) -> None:
         """Start one task per source with all inquiries that ask it in this round."""
         by_source: defaultdict[str, list[Inquiry]] = defaultdict(list)
         for inquiry, wave in waves.items():
@@ -191,14 +191,14 @@ class Collection:
                 inquiry.asked.append(source)
                 inquiry.pending.add(source)
         for source, asking in by_source.items():
-            start(self._ask, self._sources[source], tuple(asking))
+            start(self._ask, self._sources[source], tuple(asking), background)
 
-    async def _ask(self, source: AskedSource, inquiries: tuple[Inquiry, ...]) -> None:
+    async def _ask(self, source: AskedSource, inquiries: tuple[Inquiry, ...], background: bool) -> None:  # noqa: FBT001 - passed by the spawner
         name = source.vendor.id
         budget = self._options.deadline_s - (self._clock.monotonic() - self._started)
         instruments: tuple[Instrument, ...] = tuple(i.instrument for i in inquiries)
-        rested = any(map(source.rests_quote, instruments))
-        asked = await source.quotes(instruments, budget, last_resort=rested)
+        rested = any(map(source.rests_quote, instruments)) or any(i.is_asked_again(name) for i in inquiries)
+        asked = await source.quotes(instruments, budget, last_resort=rested, background=background)
         self.calls += asked.calls
         missing = Failure(name, FailureKind.NO_DATA, "not in the reply")
         for inquiry in inquiries:

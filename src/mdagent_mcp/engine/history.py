@@ -19,6 +19,7 @@ from mdagent_mcp.domain.questions import HistoryQuestion
 from mdagent_mcp.domain.service import Progress
 from mdagent_mcp.domain.vendor import Endpoint, HistoryQuery
 from mdagent_mcp.engine.flight import SingleFlight
+from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.parts import EngineParts, allowed, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
 from mdagent_mcp.routing.planning import asking_order
@@ -32,8 +33,9 @@ ENOUGH: Final = Grade.B
 class HistoryEngine:
     """Answers questions for past prices."""
 
-    def __init__(self, parts: EngineParts) -> None:
+    def __init__(self, parts: EngineParts, load: QuestionLoad | None = None) -> None:
         self._parts = parts
+        self._load = load or QuestionLoad(parts.clock, parts.shedding)
         self._kept: TimedStore[HistoryQuestion, HistoryAnswer] = TimedStore(max(1, parts.freshness.entries // 50))
         self._flights: SingleFlight[HistoryQuestion, HistoryAnswer | SymbolFailure] = SingleFlight(parts.spawn)
 
@@ -47,7 +49,7 @@ class HistoryEngine:
         if entry is not None:
             result: HistoryAnswer | SymbolFailure = replace(entry.value, cached=True)
         else:
-            result = await self._flights.run(question, lambda: self._collect(question, progress))
+            result = await self._asked(question, progress)
         elapsed = clock.monotonic() - started
         grade = result.grade if isinstance(result, HistoryAnswer) else None
         symbol = question.instrument.symbol
@@ -56,6 +58,12 @@ class HistoryEngine:
             return result
         calls = 0 if entry is not None else result.usage.vendor_calls
         return replace(result, usage=Usage(calls, int(entry is not None), round(elapsed * 1000.0, 1)))
+
+    async def _asked(self, question: HistoryQuestion, progress: Progress | None) -> HistoryAnswer | SymbolFailure:
+        with self._load.place() as verdict:
+            if verdict.allowed:
+                return await self._flights.run(question, lambda: self._collect(question, progress))
+        return shed(question.instrument.symbol, verdict)
 
     async def _collect(self, question: HistoryQuestion, progress: Progress | None) -> HistoryAnswer | SymbolFailure:
         collected = _HistoryCollection(self._parts, question)

@@ -9,7 +9,7 @@ import anyio
 
 from mdagent_mcp.consensus.quotes import QuoteJudgement
 from mdagent_mcp.domain.answers import QuoteAnswer, VoiceVerdict
-from mdagent_mcp.domain.failures import Failure
+from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.domain.quality import Grade, at_least
@@ -65,6 +65,16 @@ class Inquiry:
     good_enough_at: float | None = None
     waiters: int = 0
     done: anyio.Event = field(default_factory=anyio.Event)
+
+    def is_asked_again(self, source: str) -> bool:
+        """Whether a source was asked more than once, which only a last resort is."""
+        return self.asked.count(source) > 1
+
+    @property
+    def refused_unasked(self) -> tuple[str, ...]:
+        """Sources that were asked, once, and sent nothing because they are being rested."""
+        resting = (name for name, told in self.failures.items() if told.kind is FailureKind.CIRCUIT_OPEN)
+        return tuple(name for name in resting if self.asked.count(name) == 1)
 
     @property
     def wanted(self) -> Grade:

@@ -19,11 +19,13 @@ from mdagent_mcp.domain.isolation import run_isolated
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
+from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.ports import AskedSource
 from mdagent_mcp.memory.lessons import Lessons
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.memory.traces import Trace
 from mdagent_mcp.resilience.clock_offset import offset_s
+from mdagent_mcp.resilience.load_shedding import SheddingOptions
 from mdagent_mcp.resilience.track_record import TrackRecord
 from mdagent_mcp.routing.planning import Candidate
 
@@ -78,6 +80,7 @@ class EngineParts:
         collection: how widely sources are asked.
         freshness: how long answers are kept.
         thresholds: of grading.
+        shedding: how many questions are worked on at once.
     """
 
     sources: Mapping[str, AskedSource]
@@ -89,6 +92,7 @@ class EngineParts:
     collection: CollectionOptions = field(default_factory=CollectionOptions)
     freshness: FreshnessOptions = field(default_factory=FreshnessOptions)
     thresholds: GradingThresholds = field(default_factory=GradingThresholds)
+    shedding: SheddingOptions = field(default_factory=SheddingOptions)
 
     def evidence_id(self, prefix: str) -> str:
         """A new id under which an answer is kept: sortable by time, not guessable from the outside."""
@@ -127,12 +131,17 @@ class EngineParts:
         heard = [] if known is None else [at for at in (known.last_success_at, known.last_error_at) if at is not None]
         return (max(heard).timestamp() if heard else 0.0, source)
 
-    def last_resort(self, instrument: Instrument, only: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
-        """When nobody else can be asked: one source that is being rested, the one whose trouble is longest ago."""
+    def last_resort(self, inquiry: Inquiry) -> tuple[str, ...]:
+        """When nobody else can be asked: one source that is being rested, the one whose trouble is longest ago.
+
+        A source may also have been asked and have sent nothing, because what it would have sent is being rested.
+        """
+        instrument, again = inquiry.instrument, inquiry.refused_unasked
         rested = [
             name
-            for name, source in allowed(self.sources, only).items()
-            if name not in asked and _is_rested(source, instrument) and source.refuses_quote(instrument) is None
+            for name, source in allowed(self.sources, inquiry.key.sources).items()
+            if (name in again or (name not in inquiry.asked and _is_rested(source, instrument)))
+            and source.refuses_quote(instrument) is None
         ]
         return tuple(sorted(rested, key=self.last_asked)[:1])
 

@@ -65,11 +65,17 @@ class AskedSource(Protocol):
         ...
 
     async def quotes(
-        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
+        self,
+        instruments: tuple[Instrument, ...],
+        budget_s: float,
+        *,
+        last_resort: bool = False,
+        background: bool = False,
     ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
         """Quotes of every instrument, by canonical symbol. Never raises but for cancellation.
 
-        As a last resort a source is asked although it is being rested.
+        As a last resort a source is asked although it is being rested. In the background, where nobody waits for the
+        answer, it is asked after everybody else.
         """
         ...
 

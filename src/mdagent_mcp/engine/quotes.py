@@ -28,6 +28,7 @@ from mdagent_mcp.domain.service import Progress
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import Collection, CollectionHooks
 from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey
+from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.parts import EngineParts, allowed, is_live, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
 from mdagent_mcp.engine.teacher import Teacher
@@ -76,8 +77,9 @@ class KeptQuotes:
 class QuoteEngine:
     """Answers questions for current prices."""
 
-    def __init__(self, parts: EngineParts) -> None:
+    def __init__(self, parts: EngineParts, load: QuestionLoad | None = None) -> None:
         self._parts = parts
+        self._load = load or QuestionLoad(parts.clock, parts.shedding)
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
         self._teacher = Teacher(parts.emit)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
@@ -168,6 +170,19 @@ class QuoteEngine:
         """Fill `results` for the instruments that have to be asked about; returns the vendor calls it took."""
         if not instruments:
             return 0
+        with self._load.place() as verdict:
+            if verdict.allowed:
+                return await self._ask_sources(question, instruments, results, progress)
+        results.update({i.symbol: shed(i.symbol, verdict) for i in instruments})
+        return 0
+
+    async def _ask_sources(
+        self,
+        question: QuoteQuestion,
+        instruments: Sequence[Instrument],
+        results: dict[str, QuoteAnswer | SymbolFailure],
+        progress: Progress | None,
+    ) -> int:
         flights = [self._join(question, instrument) for instrument in self._start(question, instruments)]
         for inquiry, _ in flights:
             inquiry.waiters += 1
@@ -263,7 +278,7 @@ class QuoteEngine:
     def _order(self, inquiry: Inquiry) -> tuple[str, ...]:
         parts, candidates = self._parts, self._candidates(inquiry)
         if not candidates and not inquiry.quotes and not inquiry.pending:
-            return parts.last_resort(inquiry.instrument, inquiry.key.sources, inquiry.asked)
+            return parts.last_resort(inquiry)
         groups = {parts.sources[name].group_of(inquiry.instrument) for name in inquiry.asked}
         live = is_live(inquiry.instrument, parts.clock.now())
         if inquiry.good_enough:

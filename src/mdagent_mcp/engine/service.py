@@ -15,6 +15,7 @@ from mdagent_mcp.domain.service import AnswerKind, Progress
 from mdagent_mcp.domain.status import Overall, SourceStatus
 from mdagent_mcp.engine.flight import WorkFailedError
 from mdagent_mcp.engine.history import HistoryEngine
+from mdagent_mcp.engine.load import QuestionLoad
 from mdagent_mcp.engine.parts import EngineParts
 from mdagent_mcp.engine.quotes import QuoteEngine
 from mdagent_mcp.engine.refusals import NOT_TO_ESTIMATE
@@ -57,8 +58,9 @@ class Engine:
     def __init__(self, parts: EngineParts, reporting: Reporting) -> None:
         self._parts = parts
         self._reporting = reporting
-        self._quotes = QuoteEngine(parts)
-        self._history = HistoryEngine(parts)
+        load = QuestionLoad(parts.clock, parts.shedding)
+        self._quotes = QuoteEngine(parts, load)
+        self._history = HistoryEngine(parts, load)
 
     @property
     def source_ids(self) -> tuple[str, ...]:

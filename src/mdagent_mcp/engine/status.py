@@ -99,6 +99,9 @@ def _reason(source: Source, state: SourceState) -> str:
         SourceState.RETIRED: source.vendor.retirement.reason if source.vendor.retirement is not None else "",
     }
     told = [_trouble_text(trouble) for trouble in source.breaker.troubles()[:TROUBLES_TOLD]]
+    allowed, most = source.concurrency.allowed, source.concurrency.most
+    if allowed < most and not told:
+        told.append(f"gets at most {allowed} of {most} calls at once, because it slowed down")
     if source.limiter.budget.trouble:
         told.append(f"its budget is kept by this process alone: {source.limiter.budget.trouble}")
     if not told or state not in {SourceState.LIVE, SourceState.DEGRADED, SourceState.OPEN}:

@@ -27,7 +27,8 @@ call, which errs on the vendor's side."""
 LONGEST_BLOCK_S: Final = 86_400.0
 """A vendor's `Retry-After` is believed up to a day."""
 MARGIN_SHARE: Final = 0.02
-"""Share of a window that a margin adds at most, so that a margin made for minutes does not halve seconds."""
+"""Share of a window that a margin adds at most, so that a margin made for minutes does not halve seconds; more only
+where another quota of the plan is so much tighter that it costs nothing in the long run."""
 CLOCK_JITTER_S: Final = 1.0
 """A clock that lies no further back than this is waited for instead of being taken for one that was set back."""
 
@@ -127,8 +128,8 @@ def admit(
             the longest known window remembers.
         now: epoch seconds.
         weight: what the call costs in the vendor's unit, at least 1.
-        margin_s: every window is held this much longer, for requests that reach the vendor at uneven pace; at most
-            `MARGIN_SHARE` of it.
+        margin_s: every window is held this much longer, for requests that reach the vendor at uneven pace, as far as
+            `margins_of` allows.
 
     Raises:
         ValueError: when the weight is not positive or the margin negative.
@@ -136,8 +137,9 @@ def admit(
     if weight < 1 or margin_s < 0:
         raise ValueError(f"a call costs at least 1 and a margin is not negative, got {weight} and {margin_s}")
     log, now = _at(log, now)
-    current = {quota: _within(_known(log, quota), quota, now, margin_s) for quota in quotas}
-    refusal = _refusal(log, current, now, weight, margin_s)
+    margins = margins_of(quotas, margin_s)
+    current = {quota: _within(_known(log, quota), quota, now, margins[quota]) for quota in quotas}
+    refusal = _refusal(log, current, now, weight, margins)
     if refusal is not None:
         return replace(log, windows={**log.windows, **current}), refusal
     charged = {quota: _charged(window, quota, now, weight) for quota, window in current.items()}
@@ -190,12 +192,31 @@ def block_until(log: QuotaLog, now: float, until: float, because: FailureKind | 
 def usage(log: QuotaLog, quotas: Sequence[Quota], now: float, *, margin_s: float = 0.0) -> tuple[QuotaUsage, ...]:
     """How much of each quota is spent, in their order."""
     log, now = _at(log, now)
-    views = []
+    views, margins = [], margins_of(quotas, margin_s)
     for quota in quotas:
-        window = _within(_known(log, quota), quota, now, margin_s)
-        resets_at = _free_at(window.spendings[0], quota, margin_s) if window.spendings else None
+        window = _within(_known(log, quota), quota, now, margins[quota])
+        resets_at = _free_at(window.spendings[0], quota, margins[quota]) if window.spendings else None
         views.append(QuotaUsage(quota, window.used, resets_at))
     return tuple(views)
+
+
+@lru_cache(maxsize=256)
+def _margins(quotas: tuple[Quota, ...], margin_s: float) -> Mapping[Quota, float]:
+    slowest = min((quota.limit / quota.window_s for quota in quotas), default=0.0)
+    return {quota: min(margin_s, max(MARGIN_SHARE * quota.window_s, _spare_s(quota, slowest))) for quota in quotas}
+
+
+def margins_of(quotas: Sequence[Quota], margin_s: float) -> Mapping[Quota, float]:
+    """How much longer each window of a plan is held, seconds.
+
+    The margin, but no more than `MARGIN_SHARE` of the window, or half of what a window could be longer at the pace of
+    the tightest quota: five a second beside seventy-five a minute may as well be five in two seconds and a half.
+    """
+    return _margins(tuple(quotas), margin_s)
+
+
+def _spare_s(quota: Quota, slowest: float) -> float:
+    return (quota.limit / slowest - quota.window_s) / 2
 
 
 def seconds_until(instant: float, now: float) -> float:
@@ -234,7 +255,6 @@ def _reach(window: Window) -> tuple[float, float]:
 
 
 def _free_at(spending: Spending, quota: Quota, margin_s: float) -> float:
-    margin_s = min(margin_s, MARGIN_SHARE * quota.window_s)
     if quota.resets is not None:
         return _reset_after(quota, spending.last) + margin_s
     return spending.last + (quota.window_s + margin_s)
@@ -264,13 +284,13 @@ def _within(window: Window, quota: Quota, now: float, margin_s: float) -> Window
 
 
 def _refusal(
-    log: QuotaLog, current: Mapping[Quota, Window], now: float, weight: int, margin_s: float
+    log: QuotaLog, current: Mapping[Quota, Window], now: float, weight: int, margins: Mapping[Quota, float]
 ) -> Admission | None:
     latest, held_by = log.blocked_until, None
     for quota, window in current.items():
         if weight > quota.limit:
             return Admission(allowed=False, wait_s=None, quota=quota)
-        free_at = _room_at(window, quota, weight, margin_s)
+        free_at = _room_at(window, quota, weight, margins[quota])
         if free_at is not None and free_at > latest:
             latest, held_by = free_at, quota
     if latest <= now:

@@ -2,12 +2,12 @@
 
 `/api/v1/quote`, `/api/v1/stock/candle` and `/api/v1/stock/market-status`. The key comes in `X-Finnhub-Token` or as
 `?token=`; any key is good, and one that begins with `premium` is entitled to candles. Calls are counted in the
-X-Ratelimit headers but never refused for their number: the `throttle` fault does that.
+X-Ratelimit headers. A key that begins with `free` gets 60 a minute, one that begins with `premium` 300, and both 30 a
+second; calls with any other key are never refused for their number: the `throttle` fault does that.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
@@ -18,6 +18,7 @@ from starlette.responses import Response
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.domain.prices import Bar
+from mdagent_mcp.sandbox.call_windows import windows_of
 from mdagent_mcp.sandbox.universe import FIRST_DAY, Security
 from mdagent_mcp.sandbox.venues import VendorView
 from mdagent_mcp.sandbox.wire import Answer, Endpoint, Wire, canonical, json_reply
@@ -32,6 +33,9 @@ _INTRADAY_S: Final = {"1": 60, "5": 300, "15": 900, "30": 1800, "60": 3600}
 _PREMIUM: Final = "premium"
 _UNKNOWN: Final = {"c": 0, "d": None, "dp": None, "h": 0, "l": 0, "o": 0, "pc": 0, "t": 0}
 _LIMIT: Final = 60
+_PLANS: Final = {"free": _LIMIT, _PREMIUM: 300}
+_PER_SECOND: Final = 30
+"""Of every plan."""
 _SESSIONS: Final = {
     MarketState.PRE: "pre-market",
     MarketState.OPEN: "regular",
@@ -53,25 +57,18 @@ def _keyed(answer: Answer) -> Answer:
         key = _key(request)
         if not key:
             return _error(401, "Please use an API key.")
-        minute = int(view.now.timestamp()) // 60
-        used = _count(request, key, minute)
-        response = answer(view, request)
-        response.headers["X-Ratelimit-Limit"] = str(_LIMIT)
-        response.headers["X-Ratelimit-Remaining"] = str(max(0, _LIMIT - used))
-        response.headers["X-Ratelimit-Reset"] = str(60 * (minute + 1))
+        limit = next((most for plan, most in _PLANS.items() if key.startswith(plan)), None)
+        windows, second = windows_of(request), int(view.now.timestamp())
+        used = windows.count("finnhub minute", second // 60, key)
+        too_fast = windows.count("finnhub second", second, key) > _PER_SECOND
+        refused = limit is not None and (used > limit or too_fast)
+        response = _throttled() if refused else answer(view, request)
+        response.headers["X-Ratelimit-Limit"] = str(limit or _LIMIT)
+        response.headers["X-Ratelimit-Remaining"] = str(max(0, (limit or _LIMIT) - used))
+        response.headers["X-Ratelimit-Reset"] = str(60 * (second // 60 + 1))
         return response
 
     return with_key
-
-
-def _count(request: Request, key: str, minute: int) -> int:
-    """Calls with this key in this minute, the present one included; only the present minute is kept."""
-    state = request.app.state
-    if getattr(state, "finnhub_minute", None) != minute:
-        state.finnhub_minute, state.finnhub_used = minute, Counter()
-    state.finnhub_used[key] += 1
-    used: int = state.finnhub_used[key]
-    return used
 
 
 def _error(status: int, text: str) -> Response:

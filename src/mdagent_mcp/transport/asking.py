@@ -6,20 +6,16 @@ a probe can ask it again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-import anyio
-
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome
 from mdagent_mcp.domain.instruments import Instrument, parse_symbol
-from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.domain.vendor import Endpoint, Offer, QuoteQuery, QuoteReading, Reply, Request, Vendor
-from mdagent_mcp.transport.outcomes import is_unknown, joined, of_symbol
+from mdagent_mcp.transport.outcomes import QuoteOutcomes, is_unknown, joined, of_symbol
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Priority
 
 REMEMBERED_FORMS: Final = 4096
@@ -117,22 +113,18 @@ class Asking:
         priority = usual if how.priority is None else how.priority
         return Call(endpoint, symbols, how.ends_at, priority=priority, last_resort=how.last_resort)
 
-    async def quote_one(self, instrument: Instrument, answers: dict[str, Outcome[tuple[Quote, ...]]]) -> None:
-        """Put the quotes of one instrument, or why there are none, among the answers."""
+    async def quote_one(self, instrument: Instrument) -> QuoteOutcomes:
+        """The quotes of one instrument, or why there are none."""
         query = QuoteQuery((instrument,), self._clock.now())
         outcome = await self.first_known(self._vendor.quote, query, instrument)
-        answers[instrument.symbol] = of_symbol(self._vendor.id, outcome, instrument.symbol)
+        return {instrument.symbol: of_symbol(self._vendor.id, outcome, instrument.symbol)}
 
     async def quote_batch(
-        self,
-        offer: Offer[QuoteQuery, QuoteReading],
-        instruments: tuple[Instrument, ...],
-        answers: dict[str, Outcome[tuple[Quote, ...]]],
-    ) -> None:
-        """Put the quotes of several instruments, asked in one call, among the answers."""
+        self, offer: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]
+    ) -> QuoteOutcomes:
+        """The quotes of several instruments, asked in one call."""
         outcome = await self._batch(offer, instruments)
-        for instrument in instruments:
-            answers[instrument.symbol] = of_symbol(self._vendor.id, outcome, instrument.symbol)
+        return {i.symbol: of_symbol(self._vendor.id, outcome, i.symbol) for i in instruments}
 
     async def _batch(
         self, offer: Offer[QuoteQuery, QuoteReading], instruments: tuple[Instrument, ...]
@@ -189,15 +181,3 @@ def about(query: Any, symbol: str, now: datetime) -> Any:
         return replace(query, now=now)
     named = (parse_symbol(symbol),) if symbol else query.instruments
     return QuoteQuery(named, now)
-
-
-async def each(work: Sequence[Callable[[], Awaitable[None]]], slots: AbstractAsyncContextManager[None]) -> None:
-    """Do all the work, as much at a time as there are slots."""
-
-    async def limited(task: Callable[[], Awaitable[None]]) -> None:
-        async with slots:
-            await task()
-
-    async with anyio.create_task_group() as tasks:
-        for task in work:
-            tasks.start_soon(limited, task)

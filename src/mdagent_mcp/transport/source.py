@@ -1,16 +1,15 @@
 """One source ready to be asked: a vendor's declaration, its client, and the pipeline around every call.
 
-The order of the pipeline is retry ⊃ circuit breaker ⊃ limiter ⊃ timeout ⊃ exchange. An exchange ends with the reply
-parsed, because a reply is judged by its content: an HTTP 200 that says "limit reached" is a throttled call to every
-strategy around it.
+The order of the pipeline is concurrency ⊃ retry ⊃ circuit breaker ⊃ limiter ⊃ timeout ⊃ exchange. An exchange ends with
+the reply parsed, because a reply is judged by its content: an HTTP 200 that says "limit reached" is a throttled call
+to every strategy around it.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -18,8 +17,8 @@ import anyio
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit, Fetched
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
-from mdagent_mcp.domain.instruments import Instrument
-from mdagent_mcp.domain.prices import History, Quote
+from mdagent_mcp.domain.instruments import Instrument, parse_symbol
+from mdagent_mcp.domain.prices import History
 from mdagent_mcp.domain.questions import Asked
 from mdagent_mcp.domain.refusals import refuse_errors, remaining_of, rest_s
 from mdagent_mcp.domain.status import SourceState
@@ -35,10 +34,13 @@ from mdagent_mcp.domain.vendor import (
     Vendor,
 )
 from mdagent_mcp.resilience.backoff import BackoffOptions, BudgetOptions
-from mdagent_mcp.transport.asking import Asking, Manner, Remembered, about, each
+from mdagent_mcp.resilience.concurrency import ConcurrencyOptions
+from mdagent_mcp.transport.asking import Asking, Manner, Remembered, about
 from mdagent_mcp.transport.breaking import Breaking
 from mdagent_mcp.transport.budgets import Budget, BudgetStore, PrivateStore, account_of
+from mdagent_mcp.transport.concurrency import Concurrency
 from mdagent_mcp.transport.entitlement import Entitlements
+from mdagent_mcp.transport.gathering import Gathering, Portion, QuoteCalls, Spawn
 from mdagent_mcp.transport.http import VendorClient
 from mdagent_mcp.transport.limiting import Limiting
 from mdagent_mcp.transport.outcomes import QuoteOutcomes, with_declared_delay
@@ -52,6 +54,8 @@ BATCH_FROM: Final = 3
 """Symbols from which a batch call is worth more than single ones, which carry more fields."""
 SINGLE_INSTEAD: Final = 10
 """Symbols up to which single calls take the place of a batch call that is being rested."""
+_TYPICAL: Final = (parse_symbol("AAPL"), parse_symbol("MSFT"))
+"""Any two instruments, by which it is found out what a batch costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,8 @@ class SourceOptions:
         cost_per_call: 0 is free, 1 a scarce call.
         excluded: endpoints the plan does not include.
         upstream_group: replaces the vendor's own; None for the vendor's.
+        concurrency: calls at once at most; None for the vendor's.
+        gather_s: how long a quote request waits for others where others are there; 0 never.
     """
 
     enabled: bool = True
@@ -75,6 +81,8 @@ class SourceOptions:
     cost_per_call: float = 0.0
     excluded: frozenset[Endpoint] = frozenset()
     upstream_group: str | None = None
+    concurrency: int | None = None
+    gather_s: float = 0.0
 
 
 class Source:
@@ -102,7 +110,10 @@ class Source:
         self.limiter = Limiting(vendor.id, clock, Budget(account, options.quotas, clock, budgets or PrivateStore()))
         self.breaker = Breaking(vendor.id, clock, rng, peers)
         self._time = TimeLimiting(vendor.id, clock, options.timeout_s)
+        most = options.concurrency or vendor.concurrency
+        self.concurrency = Concurrency(vendor.id, clock, ConcurrencyOptions(most=most))
         self.strategies: tuple[Strategy, ...] = (
+            self.concurrency,
             Retrying(clock, rng, BackoffOptions(), BudgetOptions()),
             self.breaker,
             self.limiter,
@@ -110,8 +121,8 @@ class Source:
         )
         self._entitlements = Entitlements(options.excluded)
         self._tokens = None if vendor.token is None else TokenKeeper(vendor, vendor.token, self._send_for_token)
-        self._slots = anyio.CapacityLimiter(vendor.concurrency)
         self._remembered = Remembered()
+        self._gathering: Gathering | None = None
 
     @property
     def declared_delay_s(self) -> float:
@@ -187,24 +198,79 @@ class Source:
         return self.vendor.history.refuses(query)
 
     async def quotes(
-        self, instruments: tuple[Instrument, ...], budget_s: float, *, last_resort: bool = False
+        self,
+        instruments: tuple[Instrument, ...],
+        budget_s: float,
+        *,
+        last_resort: bool = False,
+        background: bool = False,
     ) -> Asked[QuoteOutcomes]:
-        """Quotes of every instrument by canonical symbol, in batch calls where that is worth it."""
-        asking = self._asking(budget_s, last_resort=last_resort)
-        answers: dict[str, Outcome[tuple[Quote, ...]]] = {}
+        """Quotes of every instrument by canonical symbol, in batch calls where that is worth it.
+
+        What others ask of it at about the same time is asked together with it, where that costs less.
+        """
+        priority = Priority.BACKGROUND if background else Priority.QUOTE
+        manner = Manner(self._clock.monotonic() + budget_s, priority, last_resort)
+        batch, gathering = self.vendor.quotes, self._gathering
+        if batch is None or gathering is None or self.breaker.rests(batch.endpoint):
+            return await self._quotes_apart(instruments, manner)
+        shared = tuple(i for i in instruments if self._serves_in_batch(batch, i))
+        if len(shared) == len(instruments):
+            return await gathering.ask(shared, manner)
+        return await self._quotes_apart(instruments, manner)
+
+    async def _quotes_apart(self, instruments: Sequence[Instrument], manner: Manner) -> Asked[QuoteOutcomes]:
+        """By calls that nobody else shares."""
+        heard: list[Asked[QuoteOutcomes]] = []
+
+        async def send(portion: Portion) -> None:
+            heard.append(await self._send_portion(portion, manner))
+
+        async with anyio.create_task_group() as tasks:
+            for portion in self._portions(instruments, last_resort=manner.last_resort):
+                tasks.start_soon(send, portion)
+        answers = {symbol: told for asked in heard for symbol, told in asked.answer.items()}
+        return Asked(answers, sum(asked.calls for asked in heard))
+
+    async def _send_portion(self, portion: Portion, manner: Manner) -> Asked[QuoteOutcomes]:
+        asking = self._asking(manner)
+        if portion.batch is None:
+            answers = await asking.quote_one(portion.instruments[0])
+        else:
+            answers = await asking.quote_batch(portion.batch, portion.instruments)
+        delay = self.declared_delay_s
+        return Asked({symbol: with_declared_delay(told, delay) for symbol, told in answers.items()}, asking.calls)
+
+    def _portions(self, instruments: Sequence[Instrument], *, last_resort: bool = False) -> list[Portion]:
+        """The calls that these instruments take: batches where they are worth it, the others one by one.
+
+        As a last resort, a batch call that is being rested is tried for what single calls do not reach.
+        """
         batch = self.vendor.quotes
         together = () if batch is None else tuple(i for i in instruments if self._serves_in_batch(batch, i))
         together = together if len(together) >= self._batch_from(batch) else ()
-        work: list[Callable[[], Awaitable[None]]] = [
-            partial(asking.quote_one, instrument, answers) for instrument in instruments if instrument not in together
-        ]
+        if last_resort and self._rests_in_batches_alone(batch):
+            together = together[SINGLE_INSTEAD:]
+        portions = [Portion((instrument,)) for instrument in instruments if instrument not in together]
         if batch is not None:
             size = self._batch_size(batch, together)
-            chunks = (together[i : i + size] for i in range(0, len(together), size))
-            work += (partial(asking.quote_batch, batch, chunk, answers) for chunk in chunks)
-        await each(work, self._slots)
-        delay = self.declared_delay_s
-        return Asked({symbol: with_declared_delay(told, delay) for symbol, told in answers.items()}, asking.calls)
+            portions += [Portion(together[i : i + size], batch) for i in range(0, len(together), size)]
+        return portions
+
+    def _rests_in_batches_alone(self, batch: Offer[QuoteQuery, QuoteReading] | None) -> bool:
+        """Whether its batches failed so often that they are rested, and its single quotes did not."""
+        return batch is not None and self.breaker.rests(batch.endpoint) and not self.breaker.rests(Endpoint.QUOTE)
+
+    def gather_with(self, spawn: Spawn) -> None:
+        """From now on, ask what several questions want at about the same time in one call, where that costs less.
+
+        Args:
+            spawn: starts calls that more than one question may wait for.
+        """
+        batch = self.vendor.quotes
+        if batch is not None and self.options.gather_s > 0 and _saves_calls(self.vendor, self._clock):
+            calls = QuoteCalls(self._portions, self._send_portion, batch.max_batch)
+            self._gathering = Gathering(self.vendor.id, self._clock, spawn, self.options.gather_s, calls)
 
     def _batch_from(self, batch: Offer[QuoteQuery, QuoteReading] | None) -> int:
         """From how many symbols on they are asked in a batch."""
@@ -221,9 +287,8 @@ class Source:
         """A series."""
         if self.vendor.history is None:
             return Asked(Failure(self.vendor.id, FailureKind.UNSUPPORTED, "offers no history"), 0)
-        asking = self._asking(budget_s)
-        async with self._slots:
-            outcome: Outcome[History] = await asking.first_known(self.vendor.history, query, query.instrument)
+        asking = self._asking(Manner(self._clock.monotonic() + budget_s))
+        outcome: Outcome[History] = await asking.first_known(self.vendor.history, query, query.instrument)
         return Asked(outcome, asking.calls)
 
     def wants_probe(self) -> bool:
@@ -236,13 +301,12 @@ class Source:
             found = self._remembered.latest(cell.endpoint)
             if found is not None:
                 offer, query = found
-                asking = self._asking(self.options.timeout_s, priority=Priority.BACKGROUND)
+                ends_at = self._clock.monotonic() + self.options.timeout_s
+                asking = self._asking(Manner(ends_at, Priority.BACKGROUND))
                 await asking.probe(offer, about(query, cell.symbol, self._clock.now()))
 
-    def _asking(self, budget_s: float, *, priority: Priority | None = None, last_resort: bool = False) -> Asking:
-        ends_at = self._clock.monotonic() + budget_s
-        how = Manner(ends_at, priority, last_resort)
-        return Asking(self.vendor, self._clock, self.call, self._remembered, how)
+    def _asking(self, manner: Manner) -> Asking:
+        return Asking(self.vendor, self._clock, self.call, self._remembered, manner)
 
     async def aclose(self) -> None:
         """Close its connections."""
@@ -252,8 +316,6 @@ class Source:
         self, call: Call, request: Request, read: Callable[[Any], AnswerT], count: Callable[[], None]
     ) -> Outcome[AnswerT]:
         """One call through the pipeline: send, refuse errors, parse. A token is placed where one is needed."""
-        if self._clock.monotonic() >= call.ends_at:
-            return Failure(self.vendor.id, FailureKind.TIMEOUT, "no time was left to ask")
 
         async def exchange() -> Outcome[AnswerT]:
             count()
@@ -320,5 +382,14 @@ class Source:
         latency = self._clock.monotonic() - started
         if kind is None:
             self.breaker.took(latency)
+        self.concurrency.heard(call.endpoint, latency, kind)
         ours = self.breaker.is_own_network(kind)
         self._emit(Fetched(self.vendor.id, call.endpoint, call.symbols, self._clock.now(), latency, kind, detail, ours))
+
+
+def _saves_calls(vendor: Vendor, clock: Clock) -> bool:
+    """Whether a batch costs less than its symbols one by one, and not a credit for each of them."""
+    if vendor.quotes is None:
+        return False
+    one, two = QuoteQuery(_TYPICAL[:1], clock.now()), QuoteQuery(_TYPICAL, clock.now())
+    return vendor.quotes.build(two)[0].cost < 2 * vendor.quote.build(one)[0].cost

@@ -277,7 +277,9 @@ TIINGO: Final = Vendor(
         {
             # The feed of IEX may or may not be in the free plan; a key's own answers tell.
             "starter": Plan(quotas=(Quota(50, _HOUR_S, "hour"), Quota(1000, 86_400.0, "day")), cost_per_call=0.5),
-            "power": Plan(quotas=(Quota(10_000, _HOUR_S, "hour"),), cost_per_call=0.006),
+            "power": Plan(
+                quotas=(Quota(10_000, _HOUR_S, "hour"), Quota(100_000, 86_400.0, "day")), cost_per_call=0.006
+            ),
         }
     ),
     key=Key(("TIINGO_API_KEY",), "header", "Authorization", prefix="Token ", signup_url="https://www.tiingo.com/"),
