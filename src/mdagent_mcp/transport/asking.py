@@ -198,6 +198,9 @@ async def each(work: Sequence[Callable[[], Awaitable[None]]], slots: AbstractAsy
         async with slots:
             await task()
 
+    if len(work) == 1:  # the usual question is about one instrument, and needs no tasks of its own
+        await limited(work[0])
+        return
     async with anyio.create_task_group() as tasks:
         for task in work:
             tasks.start_soon(limited, task)
