@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reliability import SIX, availability, with_faults
+from reliability import availability, with_faults
+from reliability_world import SIX
 
 
 async def test_with_any_four_of_six_sources_down_there_is_an_answer_and_no_wrong_a_or_b() -> None:
