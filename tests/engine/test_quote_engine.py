@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_desk
+from mdagent_mcp.consensus.quotes import QuoteJudgement, judge_quote
 from mdagent_mcp.domain.answers import QuotesAnswer, Usage
 from mdagent_mcp.domain.events import Fetched, Graded, Judged
 from mdagent_mcp.domain.failures import FailureKind
@@ -187,6 +189,47 @@ async def test_patience_ends_before_the_deadline_when_there_is_something_to_show
         await clock.advance(0.1)
     (quote,) = answers[0].quotes
     assert (quote.grade, quote.sources_used) == (Grade.C, ("one",))
+
+
+@pytest.mark.parametrize("silent", ["one", "two", "three"])
+async def test_a_silent_source_that_nobody_knows_is_waited_for_no_longer_than_the_slowest_known_one(
+    clock: ManualClock, silent: str
+) -> None:
+    """Whichever of three it is: the others take 0.2 s nine times in ten, so after one and a half times that it ends."""
+    sources = [ScriptedSource(n, clock, {"AAPL": 189.5}, lag_s=4.0, group="same") for n in ("one", "two", "three")]
+    answers: list[QuotesAnswer] = []
+    async with quote_desk(clock, *sources) as desk, anyio.create_task_group() as tasks:
+        for source in sources:
+            source.takes_s = 0.1 if source.name != silent else None
+            for _ in range(20 if source.name != silent else 1):
+                desk.parts.memory.listen(Fetched(source.name, Endpoint.QUOTE, ("MSFT",), OPEN_MARKET, 0.2, None))
+
+        async def ask() -> None:
+            answers.append(await desk.engine.answer(question("AAPL")))
+
+        tasks.start_soon(ask)
+        await clock.advance(0.29)
+        assert answers == []
+        await clock.advance(0.03)
+        by_then = tuple(answers)
+        await clock.advance(1.0)
+    assert [[(q.grade, len(q.sources_used)) for q in answer.quotes] for answer in by_then] == [[(Grade.C, 2)]]
+
+
+async def test_replies_that_arrive_together_are_judged_once(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the answer is that judgement, which is made of all of them."""
+    judged: list[int] = []
+
+    def counting(*given: Any) -> QuoteJudgement | None:
+        judged.append(len(given[1]))
+        return judge_quote(*given)
+
+    monkeypatch.setattr("mdagent_mcp.engine.quotes.judge_quote", counting)
+    async with quote_desk(clock, *three(clock, AAPL=189.5)) as desk:
+        answer = await desk.engine.answer(question("AAPL"))
+    assert (judged, answer.quotes[0].grade) == ([3], Grade.A)
 
 
 async def test_a_slow_wave_is_helped_by_the_next_source(clock: ManualClock) -> None:

@@ -38,16 +38,20 @@ def _is_link_local(host: str) -> bool:
     """Whether a host is written as a link-local address, in any of the ways that a resolver takes for one."""
     if host.rstrip(".").lower() in {"metadata.google.internal", "metadata"}:
         return True
+    found = _address(host)
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return found is not None and (mapped or found).is_link_local
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        found = ip_address(host.partition("%")[0])
-        mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-        return (mapped or found).is_link_local
+        return ip_address(host.partition("%")[0])
     except ValueError:
         pass
     try:
-        return IPv4Address(inet_aton(host)).is_link_local
+        return IPv4Address(inet_aton(host))
     except (OSError, ValueError):
-        return False
+        return None
 
 
 BaseUrl = Annotated[str, AfterValidator(_http_url)]

@@ -139,6 +139,7 @@ class Collection:
     def _ended(self, inquiry: Inquiry) -> bool:
         if inquiry.done.is_set():
             return True
+        self._judge(inquiry)
         now = self._clock.monotonic()
         elapsed = now - self._started
         exhausted = not inquiry.pending and not self._hooks.order(inquiry)
@@ -212,13 +213,20 @@ class Collection:
             return
         inquiry.failures.pop(source, None)
         inquiry.quotes.extend(outcome.value)
+        inquiry.unjudged = True
+        if inquiry.done.is_set():
+            self._finish(inquiry)
+
+    def _judge(self, inquiry: Inquiry) -> None:
+        """Judge what has come since the last time: replies that arrive together are judged once, not one by one."""
+        if not inquiry.unjudged:
+            return
+        inquiry.unjudged = False
         self._hooks.judge(inquiry)
         if not inquiry.good_enough:
             inquiry.good_enough_at = None
         elif inquiry.good_enough_at is None:
             inquiry.good_enough_at = self._clock.monotonic()
-        if inquiry.done.is_set():
-            self._finish(inquiry)
 
     def _patience_s(self, inquiry: Inquiry) -> float:
         """How long silent sources are waited for although something can be shown: a little over their usual time."""

@@ -44,6 +44,8 @@ class Inquiry:
         asked: every source asked so far, in order.
         pending: those that have not answered yet.
         judgement: what the quotes come to; None while none is usable.
+        unjudged: whether quotes came that the judgement does not know of.
+        judged_from: the number of quotes and the failures that the judgement was made from.
         answer: what the askers are given; None until done, and when there is none.
         wave_started: monotonic instant of the last wave.
         hedged: whether the last wave was found slower than usual.
@@ -59,6 +61,8 @@ class Inquiry:
     asked: list[str] = field(default_factory=list)
     pending: set[str] = field(default_factory=set)
     judgement: QuoteJudgement | None = None
+    unjudged: bool = False
+    judged_from: tuple[int, dict[str, Failure]] | None = None
     answer: QuoteAnswer | None = None
     wave_started: float = 0.0
     hedged: bool = False

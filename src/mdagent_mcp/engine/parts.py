@@ -125,6 +125,18 @@ class EngineParts:
             return None
         return known.latency_p90_ms / 1000.0
 
+    def expected_p90_s(self, source: str) -> float | None:
+        """The usual time of a source, seconds; of one that was hardly ever asked, that of the slowest known one.
+
+        A source that only difficult questions reach stays unknown for long, and if it hangs meanwhile nobody should
+        wait for it longer than for any other. None while nobody's time is known.
+        """
+        own = self.usual_p90_s(source)
+        if own is not None:
+            return own
+        known = (self.usual_p90_s(name) for name in self.sources)
+        return max((seconds for seconds in known if seconds is not None), default=None)
+
     def last_asked(self, source: str) -> tuple[float, str]:
         """When a source was last heard of, epoch seconds, for choosing the one not seen longest."""
         known = self.memory.source_knowledge(source)

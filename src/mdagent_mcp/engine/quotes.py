@@ -69,9 +69,7 @@ class KeptQuotes:
 
     def still_serves(self, now: datetime) -> QuoteAnswer | None:
         """The answer served last, while its judgement is of this instant."""
-        if self.served is None or not 0.0 <= (now - self.served.judged_at).total_seconds() <= JUDGEMENT_SERVES_S:
-            return None
-        return self.served
+        return self.served if self.served is not None and _is_of_this_instant(self.served, now) else None
 
 
 class QuoteEngine:
@@ -292,14 +290,13 @@ class QuoteEngine:
         return asking_order(candidates, live=live, asked_groups=groups, cheapest_first=cheapest)
 
     def _usual_s(self, inquiry: Inquiry) -> float | None:
-        """The usual time of the slowest source that is silent; None when one's is not known."""
-        usual = [self._parts.usual_p90_s(source) for source in inquiry.pending]
-        known = [seconds for seconds in usual if seconds is not None]
-        return max(known) if known and len(known) == len(usual) else None
+        """The usual time of the slowest source that is silent; None when nothing is known of anybody's."""
+        usual = [self._parts.expected_p90_s(source) for source in inquiry.pending]
+        return max((seconds for seconds in usual if seconds is not None), default=None)
 
     def _hedge_after_s(self, inquiry: Inquiry) -> float:
         """How long the sources that are asked may take before others are asked as well."""
-        return hedge_delay_s(map(self._parts.usual_p90_s, inquiry.pending), HEDGING)
+        return hedge_delay_s(map(self._parts.expected_p90_s, inquiry.pending), HEDGING)
 
     def _may_hedge(self, inquiry: Inquiry) -> bool:
         now = self._parts.clock.monotonic()
@@ -325,7 +322,13 @@ class QuoteEngine:
         return min(free, key=self._parts.last_asked, default=None)
 
     def _judge_inquiry(self, inquiry: Inquiry) -> None:
+        """Judge what an inquiry knows, unless a judgement of this instant knows the same."""
+        known = (len(inquiry.quotes), dict(inquiry.failures))
+        made = inquiry.judgement
+        if made is not None and known == inquiry.judged_from and _is_of_this_instant(made, self._parts.clock.now()):
+            return
         inquiry.judgement = self._judge(inquiry.instrument, tuple(inquiry.quotes), inquiry.failures)
+        inquiry.judged_from = known
 
     def _judge(
         self, instrument: Instrument, quotes: Sequence[Quote], failures: dict[str, Failure]
@@ -386,3 +389,7 @@ class QuoteEngine:
 
 def _key(question: QuoteQuestion, instrument: Instrument) -> InquiryKey:
     return InquiryKey(instrument.symbol, tuple(sorted(question.sources)), question.min_grade)
+
+
+def _is_of_this_instant(judged: QuoteJudgement | QuoteAnswer, now: datetime) -> bool:
+    return 0.0 <= (now - judged.judged_at).total_seconds() <= JUDGEMENT_SERVES_S

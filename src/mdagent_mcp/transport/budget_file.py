@@ -31,6 +31,9 @@ class FileStore:
         path: of the file, whose directory exists.
     """
 
+    assumed_replicas: Final = 1
+    """A process that cannot use the file of its own machine is taken to be the only one that can not."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None

@@ -1,9 +1,9 @@
 """Budgets on a Redis or Valkey server that several machines share.
 
-The rule of this module: a call is hardly held up by the server. Every command has a limit of a tenth of a second and is
-repeated once; every trouble is a `StoreError`, after which the caller's mirror decides. Each step is one script, so
-it is atomic, and tells the server's own time, so that the machines' clocks need not agree. The client library is
-imported with the first command.
+The rule of this module: a call is hardly held up by the server. Every command has a limit of a tenth of a second and
+is repeated, a few times where it was only slow; every trouble is a `StoreError`, after which the caller's mirror
+decides. Each step is one script, so it is atomic, and tells the server's own time, so that the machines' clocks need
+not agree. The client library is imported with the first command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 TIMEOUT_S: Final = 0.1
-"""Seconds a command, or a connection, may take; a command that failed is tried once more on a new connection."""
+"""Seconds a command, or a connection, may take."""
+TRIES: Final = 2
+"""On a new connection each, while the server refuses or breaks off: it is gone, and whoever asks should not wait."""
+SLOW_TRIES: Final = 5
+"""While nothing is heard in time: as likely as not this machine is busy, and a replica that is cut off cannot know what
+the others spend, so half a second is well spent; once the store counts as lost, nobody waits for it any more."""
+ASSUMED_REPLICAS: Final = 4
+"""Before the server has told how many share it. Too few would let each spend everything."""
 ALIVE_S: Final = 15.0
 """Seconds after its last command for which a replica counts as alive."""
 KEPT_MS: Final = 40 * 86_400_000
@@ -50,6 +57,8 @@ class ServerStore:
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://`; it may carry a password, so it is never shown.
     """
+
+    assumed_replicas: Final = ASSUMED_REPLICAS
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -85,15 +94,19 @@ class ServerStore:
 
     async def _run(self, script: str, keys: int, *words: str) -> Any:
         from redis.exceptions import RedisError  # noqa: PLC0415 - an extra, and not at start-up
+        from redis.exceptions import TimeoutError as SlowError  # noqa: PLC0415 - see above
 
         failure: Exception | None = None
-        for _ in range(2):
+        tried, slow = 0, 0
+        while tried - slow < TRIES and slow < SLOW_TRIES:
+            tried += 1
             try:
                 return await self._open().eval(script, keys, *words)
-            except (RedisError, OSError, TimeoutError) as error:
+            except (SlowError, TimeoutError) as error:
+                failure, slow = error, slow + 1
+            except (RedisError, OSError) as error:
                 failure = error
-                # A replica that is cut off cannot know what the others spend, so one slow command cuts nobody off.
-                await self.aclose()
+            await self.aclose()
         raise StoreError(f"{self._where()} cannot be used ({clean_text(type(failure).__name__, 40)})") from failure
 
     def _open(self) -> Redis:

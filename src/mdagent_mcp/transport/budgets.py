@@ -70,6 +70,11 @@ class Stored:
 class BudgetStore(Protocol):
     """Keeps one log per account for everybody who shares it."""
 
+    @property
+    def assumed_replicas(self) -> int:
+        """How many share it as long as it has not told."""
+        ...
+
     async def load(self, account: str) -> Stored:
         """The log of an account.
 
@@ -89,6 +94,8 @@ class BudgetStore(Protocol):
 
 class PrivateStore:
     """A store that nobody else can see: for one process without a data directory."""
+
+    assumed_replicas: Final = 1
 
     def __init__(self) -> None:
         self._logs: dict[str, Stored] = {}
@@ -134,7 +141,7 @@ class Budget:
         self._mirror: QuotaLog = EMPTY
         self._shared: QuotaLog = EMPTY
         self._seen = Stored(0, "")
-        self._replicas = 1
+        self._replicas = store.assumed_replicas
         self._rejoined_at: float | None = None
         self._lost = False
         self._unstored: list[tuple[float, int]] = []

@@ -43,17 +43,28 @@ class Retrying:
 
     async def run(self, call: Call, proceed: Proceed[AnswerT]) -> Outcome[AnswerT]:
         """Proceed, and once more when that is worth it."""
+        self._budget = earn(self._budget, self._budget_options, self._clock.monotonic())
+        first = await proceed()
+        return await self._again(call, first, proceed) if self._worth_another(call, first) else first
+
+    async def _again(self, call: Call, first: Outcome[AnswerT], proceed: Proceed[AnswerT]) -> Outcome[AnswerT]:
+        """Go on from a first attempt that failed; whoever succeeds at once never pays for the machinery of retries."""
         from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt  # noqa: PLC0415 - not at start-up
 
-        self._budget = earn(self._budget, self._budget_options, self._clock.monotonic())
+        made = iter((first,))
+
+        async def attempt() -> Outcome[AnswerT]:
+            known = next(made, None)
+            return await proceed() if known is None else known
+
         retrying = AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=full_jitter(self._options, self._rng),
-            retry=retry_if_result(lambda outcome: self._worth_another(call, outcome)),
+            retry=retry_if_result(lambda outcome: outcome is first or self._worth_another(call, outcome)),
             sleep=self._clock.sleep,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome is not None else None,
         )
-        outcome: Outcome[AnswerT] = await retrying(proceed)
+        outcome: Outcome[AnswerT] = await retrying(attempt)
         return outcome
 
     def _worth_another(self, call: Call, outcome: object) -> bool:

@@ -10,16 +10,16 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
 from mdagent_mcp.domain.failures import FailureKind, SourceError, clean_text
 from mdagent_mcp.domain.instruments import SYMBOL_LIMIT, AssetClass, Instrument, InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.prices import major_unit, unit_note
-from mdagent_mcp.domain.reading import Json, malformed
+from mdagent_mcp.domain.reading import Json, instant_of, malformed
 from mdagent_mcp.domain.vendor import Reply
 
 SOURCE: Final = "yahoo"
@@ -31,6 +31,8 @@ _ZONE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+\-]*(?:/[A-Za-z0-9_+\-]+){0
 _CURRENCY: Final = re.compile(r"[A-Z]{3,5}")
 _DOLLAR_PAIR: Final = re.compile(r"([A-Z]{3})=X")
 _QUOTED_IN_HUNDREDTHS: Final = frozenset({"GBP", "ZAR", "ILS"})
+_EXACT: Final = 2**53
+"""Whole numbers up to this one are exact as floats."""
 _UNLISTED: Final = "unlisted"
 """The calendar of a contract that has no canonical symbol; there is none of that name."""
 _STATED_KINDS: Final[Mapping[str, FailureKind]] = MappingProxyType(
@@ -42,9 +44,8 @@ _STATED_KINDS: Final[Mapping[str, FailureKind]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a chart, as sent.
+class Row(NamedTuple):
+    """One row of a chart, as sent: a tuple, because a quote's chart has a thousand of them and is waited for.
 
     Attributes:
         stamp: start of the bar; the time of the last trade where Yahoo appends the running bar.
@@ -235,7 +236,7 @@ def regular_periods(meta: Json) -> tuple[Period, ...]:
 
 def _rows(result: Json) -> tuple[Row, ...]:
     stamps = result.find("timestamp")
-    times = [] if stamps is None else [item.instant() for item in stamps.items()]
+    times = [] if stamps is None else _times(stamps)
     if not times:
         return ()
     indicators = result.get("indicators")
@@ -244,7 +245,17 @@ def _rows(result: Json) -> tuple[Row, ...]:
     adjusted = None if found is None else _first(found).find("adjclose")
     columns = [_column(prices.get(name), len(times)) for name in ("open", "high", "low", "close")]
     columns += [_column(column, len(times)) for column in (prices.find("volume"), adjusted)]
-    return tuple(Row(*values) for values in zip(times, *columns, strict=True))
+    return tuple(map(Row, times, *columns))
+
+
+def _times(stamps: Json) -> list[datetime]:
+    """The instants of a chart's rows; only what is no plain epoch is looked at closely."""
+    plain = stamps.value if isinstance(stamps.value, list) else ()
+    if plain and all(type(stamp) is int for stamp in plain):
+        instant_of(min(plain), f"{stamps.path}[]")
+        instant_of(max(plain), f"{stamps.path}[]")
+        return [datetime.fromtimestamp(stamp, UTC) for stamp in plain]
+    return [item.instant() for item in stamps.items()]
 
 
 def _column(column: Json | None, length: int) -> list[float | None]:
@@ -252,7 +263,7 @@ def _column(column: Json | None, length: int) -> list[float | None]:
         return [None] * length
     # A long series has tens of thousands of cells: only those that are no plain numbers are looked at closely.
     values = [
-        item if type(item) is float and math.isfinite(item) else _number(item, column)
+        item if item is None or (type(item) is float and math.isfinite(item)) else _number(item, column)
         for item in (column.value if isinstance(column.value, list) else column.items())
     ]
     if len(values) != length:
@@ -260,8 +271,10 @@ def _column(column: Json | None, length: int) -> list[float | None]:
     return values
 
 
-def _number(item: object, column: Json) -> float | None:
-    return None if item is None else Json(item, f"{column.path}[]").number()
+def _number(item: object, column: Json) -> float:
+    if type(item) is int and abs(item) <= _EXACT:
+        return float(item)
+    return Json(item, f"{column.path}[]").number()
 
 
 def _first(array: Json) -> Json:

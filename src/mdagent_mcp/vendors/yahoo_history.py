@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -305,8 +304,7 @@ def _joined(row: Row, running: Row) -> Row:
     if before is None or after is None:
         return _newer(row, running)
     volumes = [v for v in (row.volume, running.volume) if v is not None]
-    return replace(
-        row,
+    return row._replace(
         high=max(before[1], after[1]),
         low=min(before[2], after[2]),
         close=after[3],

@@ -270,13 +270,14 @@ def _day_of_chart(
 ) -> _Day:
     meta = chart.meta
     hours = None if event_time is None else next((p for p in reversed(periods) if p[0] <= event_time), None)
-    bars = [] if hours is None else [r for r in chart.rows if r.prices is not None and hours[0] <= r.stamp < hours[1]]
+    rows = () if hours is None else (r for r in chart.rows if hours[0] <= r.stamp < hours[1] and r.prices is not None)
+    first = next(iter(rows), None)
     previous = _number(meta, "previousClose")
     # Before the open the range is the coming day, and the close before it is the very price shown.
-    if previous is None and bars and meta.optional_text("range") == "1d":
+    if previous is None and first is not None and meta.optional_text("range") == "1d":
         previous = _number(meta, "chartPreviousClose")
     return _Day(
-        unit.of(positive(bars[0].open) if bars else None),
+        unit.of(None if first is None else positive(first.open)),
         unit.of(_number(meta, f"{_REGULAR}DayHigh")),
         unit.of(_number(meta, f"{_REGULAR}DayLow")),
         unit.of(previous),
