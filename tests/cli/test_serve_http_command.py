@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 from mcp import Client
-from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 from mdagent_mcp.cli import main
 from mdagent_mcp.config.display import effective_settings
