@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -72,11 +71,20 @@ class Load:
         seconds: that each call took.
         errors: answers that were none.
         elapsed: how long it went on.
+        cpu_s: processor time of the server meanwhile, which a busy machine does not lengthen as it does the wait.
     """
 
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     elapsed: float = 0.0
+    cpu_s: float = 0.0
+
+    def add(self, part: Load) -> None:
+        """Another round of the same."""
+        self.seconds += part.seconds
+        self.errors += part.errors
+        self.elapsed += part.elapsed
+        self.cpu_s += part.cpu_s
 
     def quantile(self, share: float) -> float:
         """In milliseconds."""
@@ -91,12 +99,23 @@ class Server:
     Attributes:
         name: for people.
         port: on loopback.
+        pid: of its process.
         token: bearer token, empty for none.
     """
 
     name: str
     port: int
+    pid: int
     token: str = ""
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time so far, where the system tells it as Linux does."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        if not stat.exists():
+            return 0.0
+        user, system = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def request(self, message: dict[str, Any], *headers: str) -> bytes:
         """A whole HTTP request."""
@@ -173,7 +192,7 @@ async def load(server: Server, era: str, clients: int, seconds: float) -> Load:
     connections = [Connection(server, era) for _ in range(clients)]
     for at in range(0, clients, 50):
         await asyncio.gather(*(connection.open() for connection in connections[at : at + 50]))
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), server.cpu_s
     end = started + seconds
 
     async def ask(connection: Connection) -> None:
@@ -189,14 +208,15 @@ async def load(server: Server, era: str, clients: int, seconds: float) -> Load:
 
     await asyncio.gather(*map(ask, connections))
     found.elapsed = time.perf_counter() - started
+    found.cpu_s = server.cpu_s - spent
     for connection in connections:
         connection.close()
     return found
 
 
 @contextlib.contextmanager
-def process(command: Sequence[str], environment: dict[str, str]) -> Iterator[None]:
-    """A server's process."""
+def process(command: Sequence[str], environment: dict[str, str]) -> Iterator[int]:
+    """A server's process; yields its id."""
     with subprocess.Popen(
         [sys.executable, *command],
         env={**os.environ, **environment},
@@ -204,7 +224,7 @@ def process(command: Sequence[str], environment: dict[str, str]) -> Iterator[Non
         stdout=subprocess.DEVNULL,
     ) as running:
         try:
-            yield
+            yield running.pid
         finally:
             running.terminate()
 
@@ -239,15 +259,17 @@ def servers(folder: Path) -> Iterator[list[Server]]:
     }
     ours = ["-m", "mdagent_mcp", "serve", "--http", "--sandbox", "--port", str(ports[0]), "--data-dir", str(folder)]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(process(ours, environment))
+        pid = stack.enter_context(process(ours, environment))
         until_answering(f"http://127.0.0.1:{ports[0]}/readyz")
-        real = Server("mdagent-mcp, cached get_quote", ports[0], token)
-        (folder / "fixed.json").write_text(json.dumps(asyncio.run(answer_of(real))), encoding="utf-8")
+        found = [Server("mdagent-mcp, cached get_quote", ports[0], pid, token)]
+        (folder / "fixed.json").write_text(json.dumps(asyncio.run(answer_of(found[0]))), encoding="utf-8")
         (folder / "bare.py").write_text(BARE_SERVER, encoding="utf-8")
-        for port, kind in zip(ports[1:], ("plain", "tuned"), strict=True):
-            stack.enter_context(process([str(folder / "bare.py"), str(folder / "fixed.json"), str(port), kind], {}))
+        names = {"plain": "bare server, as the SDK runs it", "tuned": "bare server, our stack"}
+        for port, (kind, name) in zip(ports[1:], names.items(), strict=True):
+            words = [str(folder / "bare.py"), str(folder / "fixed.json"), str(port), kind]
+            found.append(Server(name, port, stack.enter_context(process(words, {}))))
             until_answering(f"http://127.0.0.1:{port}/mcp")
-        yield [real, Server("bare server, as the SDK runs it", ports[1]), Server("bare server, our stack", ports[2])]
+        yield found
 
 
 async def answer_of(server: Server) -> dict[str, Any]:
@@ -267,26 +289,29 @@ def measure(era: str, clients: int, seconds: float, rounds: int) -> int:
             total = {server.name: Load() for server in found}
             for _ in range(rounds):  # in turn, so that the machine's other work hits all alike
                 for server in found:
-                    part = asyncio.run(load(server, era, count, (seconds if count > 1 else min(seconds, 6)) / rounds))
-                    total[server.name].seconds += part.seconds
-                    total[server.name].errors += part.errors
-                    total[server.name].elapsed += part.elapsed
+                    span = (seconds if count > 1 else min(seconds, 6)) / rounds
+                    total[server.name].add(asyncio.run(load(server, era, count, span)))
             ours = total[found[0].name]
             print(f"{count} clients, {era} era, {ours.elapsed:.0f} s each")
-            for server in found:
-                one = total[server.name]
-                ratio = (
-                    f"ours/this: p50 {statistics.median(ours.seconds) / statistics.median(one.seconds):.2f}, "
-                    f"p99 {ours.quantile(0.99) / one.quantile(0.99):.2f}"
-                )
-                print(
-                    f"  {server.name:34} {len(one.seconds) / one.elapsed:7.0f}/s  p50 {one.quantile(0.5):8.2f} ms  "
-                    f"p99 {one.quantile(0.99):8.2f} ms  errors {len(one.errors)}  {ratio}"
-                )
-                if one.errors:
-                    print(f"    first: {one.errors[0]}")
+            for server_name, one in total.items():
+                print_row(server_name, one, ours)
             errors += len(ours.errors)
     return errors
+
+
+def print_row(name: str, one: Load, ours: Load) -> None:
+    """One server, and ours over it."""
+    cpu_us, our_cpu_us = (1e6 * load.cpu_s / len(load.seconds) for load in (one, ours))
+    ratios = (
+        f"p50 {ours.quantile(0.5) / one.quantile(0.5):.2f}, p99 {ours.quantile(0.99) / one.quantile(0.99):.2f}, "
+        f"CPU {our_cpu_us / cpu_us if cpu_us else 0:.2f}"
+    )
+    print(
+        f"  {name:32} {len(one.seconds) / one.elapsed:6.0f}/s  p50 {one.quantile(0.5):8.2f}  "
+        f"p99 {one.quantile(0.99):8.2f} ms  CPU {cpu_us:5.0f} us  errors {len(one.errors)}  ours/this: {ratios}"
+    )
+    if one.errors:
+        print(f"    first: {one.errors[0]}")
 
 
 def main() -> int:

@@ -109,8 +109,8 @@ async def test_a_subscribed_client_before_2026_hears_it_too(version: str, monkey
         await until(lambda: bool(heard))
         await client.unsubscribe_resource("mdagent://sources")
         assert not server.parts.notices.are_wanted
-        await turn(server, fake, SourceState.LIVE)
-        await anyio.sleep(0.1)
+        await server.parts.notices.publish("mdagent://sources")
+        await client.list_tools()
     assert heard == ["mdagent://sources"]
 
 
