@@ -60,9 +60,9 @@ async def test_a_client_with_a_token_is_served_until_it_is_withdrawn_and_no_secr
         assert result.structured_content["quotes"][0]["symbol"] == "AAPL"
         assert refused.status_code == 401
         file.write_text(f'[http.tokens]\nalice = "{token_hash("another")}"\n', encoding="utf-8")
-        async with httpx.AsyncClient(headers={"Authorization": "Bearer a-token"}) as web:
+        async with httpx.AsyncClient(headers={"Authorization": "Bearer a-token"}) as holder:
             with anyio.fail_after(20):
-                while (await web.get(url)).status_code != 401:  # noqa: ASYNC110 - another process announces nothing
+                while (await holder.get(url)).status_code != 401:  # noqa: ASYNC110 - another process announces nothing
                     await anyio.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=20)
