@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from mcp import Client
-from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 from mdagent_mcp.cli import main
 from mdagent_mcp.config.display import effective_settings
@@ -40,12 +42,11 @@ def serving(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-async def test_a_client_with_a_token_is_served_until_a_signal_and_no_secret_is_logged(
-    empty_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At the most talkative level; a drained end is exit 0."""
-    monkeypatch.setenv("MDAGENT_HTTP__TOKENS__ALICE", HASH)
-    with serving(empty_home, "--log-level", "debug") as (process, url):
+async def test_a_client_with_a_token_is_served_until_it_is_withdrawn_and_no_secret_is_logged(empty_home: Path) -> None:
+    """At the most talkative level; the settings file is followed, and a drained end is exit 0."""
+    file = empty_home / "mdagent.toml"
+    file.write_text(f'[http.tokens]\nalice = "{HASH}"\n', encoding="utf-8")
+    with serving(empty_home, "--log-level", "debug", "--config", str(file)) as (process, url):
         assert url.startswith("http://127.0.0.1:")
         await until_ready(url.removesuffix("/mcp"))
         async with httpx.AsyncClient(headers={"Authorization": "Bearer s3cr3t"}) as stranger:
@@ -58,6 +59,11 @@ async def test_a_client_with_a_token_is_served_until_a_signal_and_no_secret_is_l
         assert result.structured_content is not None
         assert result.structured_content["quotes"][0]["symbol"] == "AAPL"
         assert refused.status_code == 401
+        file.write_text(f'[http.tokens]\nalice = "{token_hash("another")}"\n', encoding="utf-8")
+        async with httpx.AsyncClient(headers={"Authorization": "Bearer a-token"}) as holder:
+            with anyio.fail_after(20):
+                while (await holder.get(url)).status_code != 401:  # noqa: ASYNC110 - another process announces nothing
+                    await anyio.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=20)
     assert process.returncode == 0

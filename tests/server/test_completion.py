@@ -93,11 +93,13 @@ async def test_the_state_of_the_engine_is_told() -> None:
             return open_service
 
     async with LazyService(Failing().opener(), ManualClock(NOW)).running() as service:
-        assert service.state is ServiceState.WAITING
+        states = [service.state]
         service.begin()
-        assert service.state is ServiceState.OPENING
+        states.append(service.state)
         await anyio.wait_all_tasks_blocked()
-        assert (service.state, service.opened) == (ServiceState.FAILED, None)
+        states.append(service.state)
+        assert service.opened is None
+    assert states == [ServiceState.WAITING, ServiceState.OPENING, ServiceState.FAILED]
 
 
 def test_only_a_change_of_state_is_a_change() -> None:

@@ -16,7 +16,7 @@ from mdagent_mcp.cli.opening import Opening
 from mdagent_mcp.cli.outcome import CommandError, ExitCode
 from mdagent_mcp.config.http_settings import HttpSettings
 from mdagent_mcp.domain.clock import SystemClock
-from mdagent_mcp.server.http.application import http_application
+from mdagent_mcp.server.http.application import following, http_application
 from mdagent_mcp.server.http.hosts import UnsafeBindingError, refuse_unsafe
 from mdagent_mcp.server.http.metrics_route import metrics_route
 from mdagent_mcp.server.http.serving import listening_socket, serve_http, url_of
@@ -54,6 +54,9 @@ def serve_over_http(opening: Opening) -> int:
     routes = () if metrics is None else (metrics_route(metrics, parts.service),)
     traffic, clock = Traffic(), SystemClock()
     application = http_application(parts.server, parts.service, http, traffic=traffic, clock=clock, extra_routes=routes)
+    if watching is not None:
+        follow = following(application, http, clock)
+        watching.followers.append(lambda changed: follow(changed.http))
     serving = partial(serve_http, traffic=traffic, clock=clock, end_streams=parts.notices.end_streams)
     with listening:
         sys.stderr.write(_greeting(url_of(listening), http))

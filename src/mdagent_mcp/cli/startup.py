@@ -17,7 +17,8 @@ from mdagent_mcp.cli.outcome import CommandError
 from mdagent_mcp.config.loading import ConfigurationError, Loaded, load
 from mdagent_mcp.config.settings import Settings
 
-_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message).2000s"
+"""A message is cut short, since libraries below us put into some what a client sent."""
 _PACKAGE: Final = "mdagent_mcp"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -31,12 +31,14 @@ class Watching:
         load: reads them anew; raises `ConfigurationError`.
         alerts: of the server.
         metrics: where to count; None for nowhere.
+        followers: told the settings that took effect, beside the engine.
     """
 
     loaded: Loaded
     load: Callable[[], Loaded]
     alerts: Alerts
     metrics: Metrics | None = None
+    followers: list[Callable[[Settings], None]] = field(default_factory=list)
 
     @property
     def settings(self) -> Settings:
@@ -52,3 +54,5 @@ class Watching:
             self.alerts.report(condition, REJECTION_TOLD_FOR)
         else:
             self.alerts.withdraw(_REJECTED)
+            for follow in self.followers:
+                follow(settings)

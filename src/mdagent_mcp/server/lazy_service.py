@@ -94,6 +94,8 @@ class LazyService:
         Raises:
             ServiceUnavailableError: it could not be opened, or not within the limit.
         """
+        if (opened := self.opened) is not None:
+            return opened
         self.begin()
         try:
             with self._clock.limit(OPENING_LIMIT_S):

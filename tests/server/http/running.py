@@ -15,7 +15,7 @@ import httpx
 
 from mdagent_mcp.config.http_settings import HttpSettings
 from mdagent_mcp.domain.clock import SystemClock
-from mdagent_mcp.server.http.application import ExtraRoute, http_application
+from mdagent_mcp.server.http.application import ExtraRoute, following, http_application
 from mdagent_mcp.server.http.serving import listening_socket, serve_http, url_of
 from mdagent_mcp.server.http.traffic import Traffic
 from mdagent_mcp.server.lazy_service import OpenService
@@ -35,6 +35,7 @@ class Running:
         parts: what it was built from.
         traffic: what is under way.
         clock: the engine's time, turned by hand.
+        follow: makes it follow other settings.
         drained: what serving returned, once it ended.
     """
 
@@ -42,6 +43,7 @@ class Running:
     parts: ServerParts
     traffic: Traffic
     clock: ManualClock
+    follow: Callable[[HttpSettings], None]
     drained: list[bool] = field(default_factory=list)
     ended: anyio.Event = field(default_factory=anyio.Event)
 
@@ -86,7 +88,7 @@ async def running(
         parts.server, parts.service, http, traffic=traffic, clock=SystemClock(), extra_routes=extra_routes
     )
     with listening_socket(http.host, http.port) as listening:
-        found = Running(url_of(listening), parts, traffic, clock)
+        found = Running(url_of(listening), parts, traffic, clock, following(app, http, SystemClock()))
 
         async def serve() -> None:
             found.drained.append(

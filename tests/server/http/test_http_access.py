@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -11,7 +11,10 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from mdagent_mcp.server.http.application import ExtraRoute
+from mdagent_mcp.config.http_settings import HttpSettings
+from mdagent_mcp.domain.clock import SystemClock
+from mdagent_mcp.server.http.application import ExtraRoute, following
+from mdagent_mcp.server.http.gate import Admission, Gate, RequestLimits
 from mdagent_mcp.server.http.tokens import token_hash
 from server.http.running import HEADERS, body_of, initialize, message, running
 
@@ -216,7 +219,57 @@ async def test_more_connections_than_allowed_are_told_to_come_back() -> None:
     async with running(max_connections=3) as server, anyio.create_task_group() as tasks, httpx.AsyncClient() as web:
         for _ in range(3):
             tasks.start_soon(server.raw, b"GET /healthz HTTP/1.1\r\n")
-        await anyio.sleep(0.2)
-        reply = await web.get(f"{server.url}/healthz")
-        assert reply.status_code == 503
+        with anyio.fail_after(5):
+            while (await web.get(f"{server.url}/healthz")).status_code == 200:
+                pass
+        refused = await web.get(f"{server.url}/healthz")
         tasks.cancel_scope.cancel()
+    assert refused.status_code == 503
+
+
+async def test_a_running_server_follows_its_settings_but_never_opens_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """A token that was withdrawn is refused at once, also on the session that it opened."""
+
+    def settings(**more: Any) -> HttpSettings:
+        return HttpSettings.model_validate({"tokens": TOKENS, "burst": 2, "requests_per_s": 0.01, **more})
+
+    async with running(tokens=TOKENS) as server, httpx.AsyncClient(headers=HEADERS) as web:
+        opened = await web.post(server.mcp, content=initialize(), headers=ALICE)
+        session = ALICE | {"Mcp-Session-Id": opened.headers["mcp-session-id"], "MCP-Protocol-Version": "2025-11-25"}
+        server.follow(settings(tokens={"bob": TOKENS["bob"]}, max_body_bytes=1_024))
+        withdrawn = await web.post(server.mcp, content=message("tools/list", id=2), headers=session)
+        large = await web.post(server.mcp, content=b"x" * 1_025, headers=BOB)
+        server.follow(settings(max_body_bytes=4_096))
+        counted = await web.post(server.mcp, content=b"x" * 1_025, headers=BOB)
+        spent = await web.post(server.mcp, content=initialize(), headers=BOB)
+        server.follow(settings(allowed_hosts=("data.example.org",)))
+        renamed = await web.get(f"{server.url}/healthz")
+        named = await web.get(f"{server.url}/healthz", headers={"Host": "data.example.org"})
+    assert [r.status_code for r in (withdrawn, large, counted, spent)] == [401, 413, 400, 429]
+    assert (renamed.status_code, named.status_code) == (421, 200)
+    assert not caplog.records
+
+
+def test_settings_that_would_open_a_public_server_are_not_followed(caplog: pytest.LogCaptureFixture) -> None:
+    """The gate stays as it was, and the log says why."""
+    began = HttpSettings.model_validate({"host": "10.0.0.5", "tokens": TOKENS})
+    gate = Watched()
+    follow = following(cast("Gate", gate), began, SystemClock())
+    follow(HttpSettings())
+    assert gate.admitted == []
+    assert "the new [http] settings are not in effect: http.host 10.0.0.5 can be reached" in caplog.text
+    follow(HttpSettings.model_validate({"tokens": {"bob": TOKENS["bob"]}}))
+    (admission,) = gate.admitted
+    assert admission.tokens.name_of("bob-token") == "bob"
+    assert admission.rules.admit_host("10.0.0.5:8000")
+
+
+class Watched:
+    """A gate that only remembers by what it should let in."""
+
+    def __init__(self) -> None:
+        self.admitted: list[Admission] = []
+
+    def admit_by(self, admission: Admission, _limits: RequestLimits) -> None:
+        """Remember it."""
+        self.admitted.append(admission)

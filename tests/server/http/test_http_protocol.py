@@ -36,8 +36,8 @@ async def test_progress_travels_with_its_total(era: Era) -> None:
     """A batch counts its symbols."""
     seen: list[tuple[float, float | None, str | None]] = []
 
-    async def note(done: float, total: float | None, text: str | None) -> None:
-        seen.append((done, total, text))
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
 
     async with running() as server, Client(server.mcp, mode=era) as client:
         await client.call_tool("get_quote", {"symbols": ["AAPL", "MSFT"]}, progress_callback=note)
@@ -98,9 +98,9 @@ async def test_a_subscribed_client_before_2026_hears_it_too(version: str, monkey
     fake = Changing()
     heard: list[str] = []
 
-    async def note(event: Any) -> None:
-        if getattr(event, "method", "") == "notifications/resources/updated":
-            heard.append(str(event.params.uri))
+    async def note(message: Any) -> None:
+        if getattr(message, "method", "") == "notifications/resources/updated":
+            heard.append(str(message.params.uri))
 
     async with running(fake) as server, Client(server.mcp, mode="legacy", message_handler=note) as client:
         assert client.protocol_version == version
@@ -109,8 +109,8 @@ async def test_a_subscribed_client_before_2026_hears_it_too(version: str, monkey
         await until(lambda: bool(heard))
         await client.unsubscribe_resource("mdagent://sources")
         assert not server.parts.notices.are_wanted
-        await turn(server, fake, SourceState.LIVE)
-        await anyio.sleep(0.1)
+        await server.parts.notices.publish("mdagent://sources")
+        await client.list_tools()
     assert heard == ["mdagent://sources"]
 
 
@@ -219,7 +219,7 @@ async def test_a_call_that_does_not_end_is_cut_short_when_its_time_is_up() -> No
 
 
 MODERN = {"MCP-Protocol-Version": "2026-07-28"}
-MODERN_META = {
+MODERN_META: dict[str, Any] = {
     "_meta": {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},

@@ -6,6 +6,7 @@ of `ExtraRoute`, so that nothing is served that nobody implemented.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,18 +15,18 @@ from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp
 
 from mdagent_mcp.config.http_settings import HttpSettings
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.resilience.token_bucket import BucketOptions
 from mdagent_mcp.server.http.gate import MCP_PATH, Admission, Gate, RequestLimits
-from mdagent_mcp.server.http.hosts import caller_rules
+from mdagent_mcp.server.http.hosts import UnsafeBindingError, caller_rules, refuse_unsafe
 from mdagent_mcp.server.http.rates import ClientRates
 from mdagent_mcp.server.http.tokens import TokenBook
 from mdagent_mcp.server.http.traffic import Traffic
 from mdagent_mcp.server.lazy_service import LazyService, ServiceState
 
+_log: Final = logging.getLogger(__name__)
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _HEALTH: Final[Mapping[str, str]] = {"health": "/healthz", "readiness": "/readyz"}
 
@@ -53,7 +54,7 @@ def http_application(
     traffic: Traffic,
     clock: Clock,
     extra_routes: tuple[ExtraRoute, ...] = (),
-) -> ASGIApp:
+) -> Gate:
     """The application, ready for an ASGI server that handles its lifespan.
 
     Args:
@@ -78,21 +79,55 @@ def http_application(
     app.add_route(_HEALTH["readiness"], _readiness(service, traffic), methods=["GET"])
     for route in extra_routes:
         app.add_route(route.path, route.answer, methods=["GET"])
-    hashes = {name: secret.get_secret_value() for name, secret in settings.tokens.items()}
-    rate = BucketOptions(settings.requests_per_s, settings.burst) if settings.requests_per_s else None
     return Gate(
         app,
-        Admission(
-            caller_rules(settings.host, settings.allowed_hosts, settings.allowed_origins),
-            TokenBook(hashes),
-            ClientRates(rate, clock),
-        ),
-        RequestLimits(settings.max_body_bytes, settings.max_json_depth, settings.receive_s),
+        _admission(settings, settings.host, ClientRates(_rate(settings), clock)),
+        _limits(settings),
         traffic=traffic,
         clock=clock,
         protected=[route.path for route in extra_routes if route.needs_token],
         open_paths=[*_HEALTH.values(), *(route.path for route in extra_routes if not route.needs_token)],
     )
+
+
+def following(gate: Gate, began: HttpSettings, clock: Clock) -> Callable[[HttpSettings], None]:
+    """What lets a running server follow its settings: tokens, names, origins, rates and limits of requests.
+
+    Address, sessions and connections stay as they began. Settings that would open the server to everybody are not
+    followed; the log says so.
+
+    Args:
+        gate: made by `http_application`.
+        began: the settings it was made with.
+        clock: time.
+    """
+    rates = ClientRates(_rate(began), clock)
+
+    def follow(settings: HttpSettings) -> None:
+        nonlocal rates
+        try:
+            refuse_unsafe(began.host, settings.tokens, settings.allowed_hosts)
+        except UnsafeBindingError as error:
+            _log.error("the new [http] settings are not in effect: %s", error)
+            return
+        if rates.options != _rate(settings):
+            rates = ClientRates(_rate(settings), clock)
+        gate.admit_by(_admission(settings, began.host, rates), _limits(settings))
+
+    return follow
+
+
+def _admission(settings: HttpSettings, host: str, rates: ClientRates) -> Admission:
+    hashes = {name: secret.get_secret_value() for name, secret in settings.tokens.items()}
+    return Admission(caller_rules(host, settings.allowed_hosts, settings.allowed_origins), TokenBook(hashes), rates)
+
+
+def _limits(settings: HttpSettings) -> RequestLimits:
+    return RequestLimits(settings.max_body_bytes, settings.max_json_depth, settings.receive_s)
+
+
+def _rate(settings: HttpSettings) -> BucketOptions | None:
+    return BucketOptions(settings.requests_per_s, settings.burst) if settings.requests_per_s else None
 
 
 def _health(service: LazyService) -> Callable[[Request], Awaitable[Response]]:

@@ -99,14 +99,17 @@ class Gate:
         open_paths: Collection[str] = (),
     ) -> None:
         self._app = app
-        self._rules = admission.rules
-        self._tokens = admission.tokens
-        self._rates = admission.rates
+        self._admission = admission
         self._limits = limits
         self._traffic = traffic
         self._clock = clock
         self._protected = frozenset(protected) | {MCP_PATH}
         self._open_paths = frozenset(open_paths)
+
+    def admit_by(self, admission: Admission, limits: RequestLimits) -> None:
+        """Let requests in by other rules from now on; those that are let in already go on."""
+        self._admission = admission
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the application's life."""
@@ -130,9 +133,9 @@ class Gate:
     def _refusal_of(self, scope: Scope) -> Refusal | None:
         """Why a request is turned away by its headers alone; None when it is not."""
         headers, repeated = _headers_of(scope)
-        if repeated or not self._rules.admit_host(headers.get("host", "")):
+        if repeated or not self._admission.rules.admit_host(headers.get("host", "")):
             return WRONG_HOST
-        if "origin" in headers and not self._rules.admit_origin(headers["origin"]):
+        if "origin" in headers and not self._admission.rules.admit_origin(headers["origin"]):
             return WRONG_ORIGIN
         path = scope["path"]
         if path in self._open_paths:
@@ -153,16 +156,16 @@ class Gate:
         """
         address = scope["client"][0] if scope.get("client") else ""
         client, refusal = f"address {client_of(address)}", None
-        if not self._tokens.is_empty:
+        if not self._admission.tokens.is_empty:
             token = bearer_of(headers.get("authorization", ""))
-            name = None if token is None else self._tokens.name_of(token)
+            name = None if token is None else self._admission.tokens.name_of(token)
             if name is None:
                 refusal = NO_TOKEN if token is None else WRONG_TOKEN
             else:
                 client = f"token {name}"
                 # The SDK binds a session to whoever opened it by this.
                 scope["user"] = AuthenticatedUser(AccessToken(token=name, client_id=name, scopes=[]))
-        wait_s = self._rates.draw(client)
+        wait_s = self._admission.rates.draw(client)
         return too_often(wait_s) if wait_s else refusal
 
     async def _serve_call(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -29,16 +29,16 @@ class ClientRates:
     """
 
     def __init__(self, options: BucketOptions | None, clock: Clock, kept: int = CLIENTS_KEPT) -> None:
-        self._options = options
+        self.options = options
         self._clock = clock
         self._kept = kept
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def draw(self, client: str) -> float:
         """Count one request: 0 when it may go on, else the seconds after which one may."""
-        if self._options is None:
+        if self.options is None:
             return 0.0
-        bucket, drawing = draw(self._buckets.get(client, FULL), self._options, self._clock.monotonic())
+        bucket, drawing = draw(self._buckets.get(client, FULL), self.options, self._clock.monotonic())
         self._buckets[client] = bucket
         self._buckets.move_to_end(client)
         if len(self._buckets) > self._kept:
