@@ -61,6 +61,7 @@ async def test_two_memories_on_one_file_add_up(tmp_path: Path) -> None:
         assert first.source_knowledge("alpha") != second.source_knowledge("alpha")
         assert await second.evidence("q-6") == quote_answer("q-6", price=106.0)
     async with open_memory(path, clock) as memory:
+        await memory.recall(["AAPL"])
         known, symbol = memory.source_knowledge("alpha"), memory.symbol_knowledge("AAPL")
         snapshot = await memory.snapshot()
         assert memory.totals() == (3, 1, 13)

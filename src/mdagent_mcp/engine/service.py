@@ -69,6 +69,7 @@ class Engine:
 
     async def quotes(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
         """Current prices; what could not be answered is among the failures."""
+        await self._parts.memory.recall(instrument.symbol for instrument in question.instruments)
         return await self._quotes.answer(question, progress)
 
     async def history(

@@ -32,8 +32,8 @@ class BacklogLimits:
         histories: series; they are large.
     """
 
-    outcomes: int = 5_000
-    quotes: int = 1_000
+    outcomes: int = 20_000
+    quotes: int = 2_000
     histories: int = 50
 
     def __post_init__(self) -> None:

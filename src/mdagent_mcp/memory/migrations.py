@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import aiosqlite
-
-from mdagent_mcp.memory.transactions import transaction
+from mdagent_mcp.memory.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,7 @@ class Migration:
 
     Attributes:
         name: unique, sorts in order.
-        statements: SQL without parameters.
+        statements: SQL without parameters, in the language of `dialect`.
     """
 
     name: str
@@ -132,6 +130,14 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
                 seen_at REAL NOT NULL) WITHOUT ROWID""",
         ),
     ),
+    Migration(
+        "005_batches",
+        (
+            "ALTER TABLE session ADD COLUMN name TEXT",
+            "ALTER TABLE session ADD COLUMN batch INTEGER NOT NULL DEFAULT 0",
+            "CREATE UNIQUE INDEX session_name ON session (name)",
+        ),
+    ),
 )
 
 _RECORD: Final = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at REAL NOT NULL) WITHOUT ROWID"
@@ -141,18 +147,15 @@ class NewerSchemaError(Exception):
     """The store was written by a newer version; the message names its steps we do not know."""
 
 
-async def applied(connection: aiosqlite.Connection) -> tuple[str, ...]:
+async def applied(connection: Connection) -> tuple[str, ...]:
     """The names of the steps a store has been through, in order."""
-    tables = await connection.execute_fetchall("SELECT name FROM sqlite_master WHERE type = 'table'")
-    if ("migration",) not in {tuple(row) for row in tables}:
+    if "migration" not in await connection.tables():
         return ()
     rows = await connection.execute_fetchall("SELECT name FROM migration ORDER BY name")
     return tuple(str(name) for (name,) in rows)
 
 
-async def migrate(
-    connection: aiosqlite.Connection, at: float, migrations: tuple[Migration, ...] = MIGRATIONS
-) -> tuple[str, ...]:
+async def migrate(connection: Connection, at: float, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
     """Bring a store to the newest step; several processes may do so at once.
 
     Args:
@@ -171,7 +174,7 @@ async def migrate(
     for migration in migrations:
         if migration.name in await applied(connection):
             continue
-        async with transaction(connection):
+        async with connection.transaction():
             # Another process may have carried it out while this one waited for the lock.
             if migration.name in await applied(connection):
                 continue
