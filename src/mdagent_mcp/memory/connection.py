@@ -6,7 +6,7 @@ it into its own. Every trouble is a `StoreError` with a short text that is safe 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -45,8 +45,8 @@ class Connection(Protocol):
         """
         ...
 
-    async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement with each row of values, in order.
+    async def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement with each row of values, in order; without rows this does nothing.
 
         Raises:
             StoreError: when the store cannot be used.

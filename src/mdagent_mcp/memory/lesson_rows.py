@@ -33,8 +33,10 @@ async def read_lessons(connection: Connection) -> Lessons:
     )
 
 
-async def join_lessons(connection: Connection, lessons: Lessons) -> Lessons:
-    """Join what was learned to what is stored; returns what is stored now."""
+async def join_lessons(connection: Connection, lessons: Lessons) -> Lessons | None:
+    """Join what was learned to what is stored; returns what is stored now, None where nothing was learned."""
+    if not (lessons.records or lessons.misses or lessons.clocks or any(lessons.confidence.trials)):
+        return None
     whole = combine_lessons(await read_lessons(connection), lessons)
     await connection.executemany(
         upsert("track_record", ("source", "field"), _SUMS),

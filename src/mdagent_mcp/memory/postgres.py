@@ -9,7 +9,7 @@ that Windows starts with, and has this package's licence. It is imported when th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -54,11 +54,13 @@ class PostgresConnection:
             async with self._turn:
                 await self.raw.execute(for_postgres(statement), *values)
 
-    async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+    async def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """See `Connection`."""
+        if not rows:
+            return
         with _told(self._where):
             async with self._turn:
-                await self.raw.executemany(for_postgres(statement), list(rows))
+                await self.raw.executemany(for_postgres(statement), rows)
 
     async def execute_fetchall(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         """See `Connection`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
@@ -32,8 +32,10 @@ class SqliteConnection:
         with _told():
             await self.raw.execute(for_sqlite(statement), values)
 
-    async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+    async def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """See `Connection`."""
+        if not rows:
+            return
         with _told():
             await self.raw.executemany(for_sqlite(statement), rows)
 

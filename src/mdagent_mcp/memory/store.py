@@ -73,9 +73,11 @@ class _Stored:
 
     def take_over(self, written: Written) -> None:
         """Note what the store holds after a batch, which may include what another process learned."""
-        count = self.loaded.symbols if written.symbol_count is None else written.symbol_count
-        self.loaded.cells.update((key, cell) for key, cell in written.cells.items() if key == CellKey(key.source))
-        self.loaded = replace(self.loaded, lessons=written.lessons, symbols=count)
+        loaded = self.loaded
+        count = loaded.symbols if written.symbol_count is None else written.symbol_count
+        lessons = loaded.lessons if written.lessons is None else written.lessons
+        loaded.cells.update((key, cell) for key, cell in written.cells.items() if key == CellKey(key.source))
+        self.loaded = replace(loaded, lessons=lessons, symbols=count)
         for symbol, known in written.symbols.items():
             self.symbols.pop(symbol, None)
             self.symbols[symbol] = known

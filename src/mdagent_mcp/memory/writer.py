@@ -100,12 +100,12 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the store holds now of the things a batch was about."""
+    """What the store holds now of the things a batch was about; None where it was not about any of the kind."""
 
     cells: dict[CellKey, Cell]
     symbols: dict[str, SymbolKnowledge]
     statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
-    lessons: Lessons = field(default_factory=Lessons)
+    lessons: Lessons | None = None
     symbol_count: int | None = None
 
 
