@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -35,27 +33,20 @@ def did(process: Process) -> Counter[str]:
     return Counter(json.loads(out.splitlines()[-1]))
 
 
-@dataclass(frozen=True, slots=True)
-class Killed:
-    """A worker that was killed.
+def killed(process: Process, after_s: float) -> Counter[str]:
+    """Let a process write, and kill it (SIGKILL) so long after it wrote first; returns what it said to be written.
 
-    Attributes:
-        reported: what it had said to be written.
+    Raises:
+        AssertionError: when it never wrote.
     """
-
-    reported: Counter[str]
-
-
-def killed(place: str, name: str, rng: random.Random, longest_s: float) -> Killed:
-    """Start a worker, let it write, and kill it at a random moment (SIGKILL)."""
-    process = started(place, name, rng.getrandbits(30))
-    if process.stdout is None:
+    if process.stdout is None or process.stderr is None:
         raise AssertionError("its words are read")
-    first = process.stdout.readline()
-    time.sleep(rng.random() * longest_s)
-    process.kill()
-    rest, error = process.communicate(timeout=60.0)
-    lines = [line for line in [first, *rest.splitlines()] if line.rstrip().endswith("}")]
-    if not lines:
-        raise AssertionError(error)
-    return Killed(Counter(json.loads(lines[-1])))
+    with process.stdout as out, process.stderr as error:
+        lines = [out.readline()]
+        time.sleep(after_s)
+        process.kill()
+        lines = [line for line in [*lines, *out] if line.endswith("\n")]
+        if not lines:
+            raise AssertionError(error.read())
+    process.wait(timeout=60.0)
+    return Counter(json.loads(lines[-1]))

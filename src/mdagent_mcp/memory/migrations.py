@@ -170,9 +170,10 @@ async def migrate(connection: Connection, at: float, migrations: tuple[Migration
         NewerSchemaError: when the store has been through steps that are not in the list; nothing is changed.
     """
     done: list[str] = []
-    _refuse_newer(await applied(connection), migrations)
+    known = await applied(connection)
+    _refuse_newer(known, migrations)
     for migration in migrations:
-        if migration.name in await applied(connection):
+        if migration.name in known:
             continue
         async with connection.transaction():
             # Another process may have carried it out while this one waited for the lock.

@@ -15,6 +15,8 @@ from mdagent_mcp.memory.connection import Row, StoreError
 from mdagent_mcp.memory.dialect import for_sqlite
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_LASTING: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+"""What a connection may go on saying although the disk is well again."""
 
 
 class SqliteConnection:
@@ -73,8 +75,9 @@ class SqliteConnection:
 def sqlite_trouble(error: sqlite3.Error | ValueError) -> StoreError:
     """What SQLite says is wrong, as a `StoreError`."""
     code = getattr(error, "sqlite_errorcode", None)
-    damaged = isinstance(code, int) and code & 0xFF in _DAMAGED
-    return StoreError(clean_text(str(error) or type(error).__name__, 120), damaged=damaged)
+    kind = code & 0xFF if isinstance(code, int) else None
+    text = clean_text(str(error) or type(error).__name__, 120)
+    return StoreError(text, lasting=kind is None or kind in _LASTING, damaged=kind in _DAMAGED)
 
 
 @contextmanager

@@ -149,6 +149,7 @@ class Writer:
         self._is_damaged = False
         self._unwritable = 0
         self._writing = asyncio.Lock()
+        self._checking = asyncio.Lock()
         self._waiting = asyncio.Event()
         self._urgent = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -201,7 +202,8 @@ class Writer:
         if self.opened is None:
             return
         try:
-            is_sound = await self._database.keep_safe(f"{self._clock.now():%Y%m%d}")
+            async with self._checking:
+                is_sound = await self._database.keep_safe(f"{self._clock.now():%Y%m%d}")
         except StoreError as error:
             self._copy_trouble = str(error)
             return
