@@ -24,6 +24,7 @@ from mdagent_mcp.domain.events import Graded, Verified
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.domain.vendor import Endpoint
+from mdagent_mcp.memory.archive import ArchiveLimits
 from mdagent_mcp.memory.connection import Connection
 from mdagent_mcp.memory.database import Database, FileDatabase
 from mdagent_mcp.memory.postgres import PostgresDatabase
@@ -117,7 +118,7 @@ def database_at(place: str) -> Database:
 async def work(place: str, name: str, seed: int, rounds: int | None, seconds: float) -> None:
     """Tell memory things and flush, over and over, and print what is written."""
     ends = time.monotonic() + seconds
-    options = MemoryOptions(flush_s=FLUSH_S, retry_s=RETRY_S)
+    options = MemoryOptions(flush_s=FLUSH_S, retry_s=RETRY_S, archive=ArchiveLimits(quotes=10**9))
     async with open_memory(database_at(place), SystemClock(), options) as memory:
         teller, done = Teller(memory, name, seed), 0
         while done != rounds and time.monotonic() < ends:
