@@ -55,6 +55,7 @@ SYMBOLS: Final = tuple(
 )[:10_000]
 TICK_S: Final = 0.01
 WARM_UP: Final = 200
+PAUSE_S: Final = 0.001
 
 
 def promise(text: str, *, kept: bool) -> None:
@@ -128,8 +129,8 @@ def resident_mb(path: Path, how: str) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-async def resident(path: Path, how: str) -> None:
-    """Print the resident size of this process in the end, MB."""
+async def resident(path: Path, how: str) -> float:
+    """The resident size of this process in the end, MB."""
     async with open_memory(path, SystemClock()) as memory:
         if how == "recall":
             for start in range(0, len(SYMBOLS), 500):
@@ -138,7 +139,11 @@ async def resident(path: Path, how: str) -> None:
                 for start in range(0, 1000, 50):
                     memory.listen(_call(SOURCES[turn % 9], SYMBOLS[start : start + 50]))
                 await memory.flush()
-        print(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6)
+        return _resident_mb()
+
+
+def _resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
 
 
 async def size(seconds: float) -> None:
@@ -183,7 +188,6 @@ async def over_engine(path: Path, seconds: float) -> tuple[float, float, float]:
 
         async def ask() -> None:
             await engine.quotes(question)
-            await asyncio.sleep(0.0005)
 
         return await compared(engine._parts.memory, ask, seconds)  # noqa: SLF001 - outcomes are told to it directly
 
@@ -224,6 +228,7 @@ async def compared(memory: Memory, ask: Callable[[], Awaitable[Any]], seconds: f
             await ask()
             times[bool(turn % 2)].append(time.perf_counter() - begun)
             own[bool(turn % 2)].append(time.thread_time() - own_begun)
+            await asyncio.sleep(PAUSE_S)
         if telling is not None:
             telling.cancel()
             with suppress(asyncio.CancelledError):
@@ -278,7 +283,7 @@ def main() -> None:
     elif given.part == "size":
         asyncio.run(size(given.seconds))
     else:
-        asyncio.run(resident(given.path, given.how))
+        print(asyncio.run(resident(given.path, given.how)))
 
 
 if __name__ == "__main__":

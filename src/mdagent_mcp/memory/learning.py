@@ -98,11 +98,19 @@ def combine(older: Cell, newer: Cell) -> Cell:
         older.right * kept + newer.right * newer_kept,
         older.wrong * kept + newer.wrong * newer_kept,
         older.outcomes + newer.outcomes,
-        merge(decay(older.latency, kept), decay(newer.latency, newer_kept)),
+        _joined_latency(older.latency, kept, newer.latency, newer_kept),
         _latest(older.last_success_at, newer.last_success_at),
         latest.last_error_at,
         latest.last_error,
     )
+
+
+def _joined_latency(
+    older: LatencyHistogram, kept: float, newer: LatencyHistogram, newer_kept: float
+) -> LatencyHistogram:
+    if not older.weights and not newer.weights:  # as in every cell of a symbol
+        return EMPTY
+    return merge(decay(older, kept), decay(newer, newer_kept))
 
 
 def settled(cell: Cell) -> Cell:
@@ -129,8 +137,9 @@ def learn_fetched(event: Fetched) -> Iterator[tuple[CellKey, Cell]]:
     classes = [asset_class(symbol) for symbol in symbols]
     for name in dict.fromkeys(classes):
         yield CellKey(event.source, endpoint, f"asset:{name}"), _of_call(event, classes.count(name))
+    of_one = replace(_of_call(event, 1), latency=EMPTY)
     for symbol in symbols:
-        yield CellKey(event.source, endpoint, f"symbol:{symbol}"), replace(_of_call(event, 1), latency=EMPTY)
+        yield CellKey(event.source, endpoint, f"symbol:{symbol}"), of_one
 
 
 def learn_judged(event: Judged) -> Iterator[tuple[CellKey, Cell]]:

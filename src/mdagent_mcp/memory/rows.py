@@ -175,8 +175,8 @@ async def written_batch(connection: Connection, session: str) -> int | None:
 
 async def join_session(
     connection: Connection, session: str, batch: int, times: tuple[float, float], count: AnswerCount
-) -> None:
-    """Add to a session's counters, and note which batch that was and that it was alive.
+) -> int:
+    """Add to a session's counters, and note which batch that was and that it was alive; returns its id.
 
     Args:
         connection: in a transaction.
@@ -192,6 +192,8 @@ async def join_session(
         "unanswered = session.unanswered + excluded.unanswered",
         (session, batch, *times, count.answers, count.cached, count.unanswered),
     )
+    ((number,),) = await connection.execute_fetchall("SELECT id FROM session WHERE name = ?", (session,))
+    return int(number)
 
 
 async def prune_knowledge(connection: Connection, most_parts: int, most_symbols: int) -> None:
