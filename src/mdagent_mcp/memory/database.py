@@ -205,10 +205,20 @@ def reason(error: Exception) -> str:
 
 
 async def _connected(target: str) -> SqliteConnection:
-    try:
-        raw = await aiosqlite.connect(target, isolation_level=None)
-    except sqlite3.Error as error:
-        raise sqlite_trouble(error) from error
+    refusals: list[sqlite3.Error] = []
+
+    def connect() -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(target, isolation_level=None)
+        except sqlite3.Error as error:
+            # A thread whose connector failed can only be ended without waiting for it, and may outlive the loop.
+            refusals.append(error)
+            return sqlite3.connect(":memory:")
+
+    raw = await aiosqlite.Connection(connect, iter_chunk_size=64)
+    if refusals:
+        await raw.close()
+        raise sqlite_trouble(refusals[0]) from refusals[0]
     try:
         await raw.execute_fetchall("SELECT pow(2.0, 1.0)")
     except sqlite3.Error:  # not every build of SQLite has mathematics

@@ -138,6 +138,12 @@ async def find_symbols(connection: Connection, names: Sequence[str]) -> dict[str
     return {known.symbol: known for known in map(_symbol, rows)}
 
 
+async def latest_symbols(connection: Connection, most: int) -> tuple[str, ...]:
+    """The instruments that were learned about last, the latest first."""
+    rows = await connection.execute_fetchall("SELECT symbol FROM symbol ORDER BY price_at DESC LIMIT ?", (most,))
+    return tuple(str(symbol) for (symbol,) in rows)
+
+
 async def count_symbols(connection: Connection) -> int:
     """How many instruments something was learned about."""
     ((count,),) = await connection.execute_fetchall("SELECT count(*) FROM symbol")

@@ -195,8 +195,10 @@ class Memory:
 
     def known_symbols(self) -> tuple[str, ...]:
         """Symbols of which something is known, the one learned last first."""
-        places = (self._writer.backlog.symbols, self._writer.under_way.symbols, self._stored.symbols)
-        return tuple(dict.fromkeys(symbol for place in places for symbol in reversed(place)))
+        stored = [symbol for symbol, known in reversed(self._stored.symbols.items()) if known is not None]
+        waiting = (self._writer.backlog.symbols, self._writer.under_way.symbols)
+        latest = (symbol for place in waiting for symbol in reversed(place))
+        return tuple(dict.fromkeys((*latest, *stored, *self._stored.loaded.latest)))
 
     def symbol_statistics(self, symbol: str) -> SymbolStatistics | None:
         """How an instrument behaves; None when nothing is known."""

@@ -33,6 +33,7 @@ from mdagent_mcp.memory.rows import (
     join_memberships,
     join_session,
     join_symbols,
+    latest_symbols,
     prune_knowledge,
     read_cells,
     written_batch,
@@ -79,6 +80,7 @@ _DAY_CHECKED_S: Final = 3_600.0
 _FIRST_CHECKED_S: Final = 5.0
 """A start is not held up by checks and copies."""
 _PRUNED_EVERY: Final = 100
+_LATEST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,14 @@ class Loaded:
         lessons: what authorities taught.
         sessions: that have written there.
         symbols: how many instruments something is known about.
+        latest: those of them that were learned last, the latest first.
     """
 
     cells: dict[CellKey, Cell] = field(default_factory=dict)
     lessons: Lessons = field(default_factory=Lessons)
     sessions: int = 0
     symbols: int = 0
+    latest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,4 +336,5 @@ async def _load(connection: Connection) -> Loaded:
         await read_lessons(connection),
         await count_sessions(connection),
         await count_symbols(connection),
+        await latest_symbols(connection, _LATEST),
     )
