@@ -32,6 +32,7 @@ COMMAND_S: Final = 10.0
 """Seconds that a statement may take, waiting for other machines' transactions included."""
 _LOCK_WAIT: Final = "SET LOCAL lock_timeout = '5s'"
 _ONLY_WRITER: Final = "SELECT pg_advisory_xact_lock(724105512009)"
+_DRIVER_ERRORS: Final = (OSError, TimeoutError, ValueError)
 _TABLES: Final = "SELECT tablename::text FROM pg_tables WHERE schemaname = ANY (current_schemas(false)::text[])"
 
 
@@ -164,7 +165,7 @@ def _told(where: str) -> Iterator[None]:
 
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+    except (*_DRIVER_ERRORS, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         # Its text may repeat parts of the address, so its kind is told alone.
         text = f"{where} cannot be used ({clean_text(type(error).__name__, 40)})"
         raise StoreError(text, lasting=True) from error
