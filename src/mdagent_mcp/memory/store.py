@@ -27,11 +27,15 @@ from mdagent_mcp.domain.service import AnswerKind
 from mdagent_mcp.memory.archive import find_evidence, find_latest
 from mdagent_mcp.memory.backlog import AnswerCount, Membership
 from mdagent_mcp.memory.database import open_database, reason
+from mdagent_mcp.memory.dependence import Pair, proven
 from mdagent_mcp.memory.evidence import Answer
+from mdagent_mcp.memory.finding_rows import read_findings
+from mdagent_mcp.memory.findings import Findings, FindingsLearner
 from mdagent_mcp.memory.knowledge import Snapshot, SourceKnowledge, Totals, source_knowledge
 from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, learn_fetched, learn_judged
 from mdagent_mcp.memory.lesson_rows import read_lessons
 from mdagent_mcp.memory.lessons import Lessons, combine_lessons, learn
+from mdagent_mcp.memory.patterns import PatternBook, find_patterns
 from mdagent_mcp.memory.rows import count_sessions, read_cells, read_faults, read_memberships, read_symbols
 from mdagent_mcp.memory.statistics_rows import read_statistics
 from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, from_text, learn_statistics
@@ -53,6 +57,9 @@ class _Stored:
         texts: how instruments behave, as stored, where it was not read yet: symbol -> (epoch seconds, JSON).
         statistics: the same, read.
         lessons: what authorities taught.
+        findings: about whole sources.
+        patterns: recurring faults in the findings; None until they are asked for again.
+        copies: pairs of sources that are one voice by the findings.
         views: knowledge about sources as it was last asked for; forgotten when something changes it.
     """
 
@@ -62,6 +69,9 @@ class _Stored:
     texts: dict[str, tuple[float, str]] = field(default_factory=dict)
     statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
     lessons: Lessons = field(default_factory=Lessons)
+    findings: Findings = field(default_factory=Findings)
+    patterns: PatternBook | None = None
+    copies: tuple[Pair, ...] | None = None
     views: dict[str, SourceKnowledge | None] = field(default_factory=dict)
 
     def take_over(self, written: Written) -> None:
@@ -77,6 +87,8 @@ class _Stored:
         while len(self.statistics) > self.most_symbols:
             del self.statistics[next(iter(self.statistics))]
         self.views.clear()
+        self.findings.update(written.findings)
+        self.patterns = self.copies = None
 
     def statistics_of(self, symbol: str) -> SymbolStatistics | None:
         """How an instrument behaves; its stored text is read when it is first asked for."""
@@ -99,6 +111,7 @@ class Memory:
         self._reading_trouble = ""
         self._lessons: Lessons | None = None
         self._traces = TraceBook()
+        self._findings = FindingsLearner()
 
     @property
     def state(self) -> str:
@@ -117,10 +130,12 @@ class Memory:
         self._writer.backlog.add_answer(answer)
         if isinstance(answer, QuoteAnswer):
             self._learn_quote(answer)
+            self._writer.backlog.add_findings(self._findings.learn_answer(answer))
         self._writer.notice()
 
     def listen(self, event: Event) -> None:
         """Learn from what lower layers say; returns at once."""
+        self._writer.backlog.add_findings(self._findings.learn_event(event))
         match event:
             case Fetched():
                 self._learn_cells(event.source, learn_fetched(event))
@@ -188,6 +203,18 @@ class Memory:
             parts = (self._stored.lessons, self._writer.under_way.lessons, self._writer.backlog.lessons)
             self._lessons = reduce(combine_lessons, parts)
         return self._lessons
+
+    def patterns(self) -> PatternBook:
+        """Faults that recur, as of the last batch that was written."""
+        if self._stored.patterns is None:
+            self._stored.patterns = find_patterns(self._stored.findings.tallies)
+        return self._stored.patterns
+
+    def copies(self) -> tuple[Pair, ...]:
+        """Sources that make the same mistakes and are one voice, as of the last batch that was written."""
+        if self._stored.copies is None:
+            self._stored.copies = proven(self._stored.findings.dependences)
+        return self._stored.copies
 
     def totals(self) -> Totals:
         """How much is remembered now."""
@@ -268,6 +295,7 @@ async def open_memory(path: Path | None, clock: Clock, options: MemoryOptions | 
             options.symbols,
             await read_statistics(connection, options.symbols),
             lessons=await read_lessons(connection),
+            findings=await read_findings(connection),
         )
         sessions = await count_sessions(connection)
         writer = Writer(connection, clock, options, stored.take_over)

@@ -20,6 +20,8 @@ from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.memory.archive import ArchiveLimits, EvidenceRow, encoded, prune_evidence, write_evidence
 from mdagent_mcp.memory.backlog import Backlog, BacklogLimits
 from mdagent_mcp.memory.database import reason
+from mdagent_mcp.memory.finding_rows import join_findings, prune_findings
+from mdagent_mcp.memory.findings import Findings
 from mdagent_mcp.memory.learning import Cell, CellKey
 from mdagent_mcp.memory.lesson_rows import join_lessons
 from mdagent_mcp.memory.lessons import Lessons
@@ -73,6 +75,7 @@ class Written:
     symbols: dict[str, SymbolKnowledge]
     statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
     lessons: Lessons = field(default_factory=Lessons)
+    findings: Findings = field(default_factory=Findings)
 
 
 class Writer:
@@ -173,6 +176,7 @@ class Writer:
         symbols = await join_symbols(connection, batch.symbols)
         statistics = await join_statistics(connection, batch.statistics)
         lessons = await join_lessons(connection, batch.lessons)
+        findings = await join_findings(connection, session, batch.findings)
         await join_faults(connection, batch.faults)
         await join_memberships(connection, batch.memberships)
         if evidence:
@@ -182,7 +186,8 @@ class Writer:
         if self._batches % 100 == 0:
             await prune_knowledge(connection, options.parts, options.symbols)
             await prune_statistics(connection, options.symbols)
-        return Written(cells, symbols, statistics, lessons), session
+            await prune_findings(connection, options.parts)
+        return Written(cells, symbols, statistics, lessons, findings), session
 
     async def _pause(self, until: asyncio.Event, seconds: float) -> None:
         with suppress(TimeoutError), self._clock.limit(seconds):

@@ -1,0 +1,193 @@
+"""Who copies whom: sources that make the same mistakes, so that a copy does not count as a second opinion.
+
+The rule of this module: agreement proves nothing, since everybody shows the same market; only errors do. Two sources
+that state the same wrong value have it from one place (Dong, Berti-Equille and Srivastava, "Integrating conflicting
+data: the role of source dependence", 2009). Evidence is a discounted beta over errors that were shared or not, and a
+pair counts as dependent only by the lower bound of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeVar
+
+from mdagent_mcp.domain.answers import QuoteAnswer, VoiceVerdict
+from mdagent_mcp.domain.events import Compared
+from mdagent_mcp.domain.quality import Dimension
+from mdagent_mcp.memory.beta import beta_quantile
+
+HALF_LIFE: Final = 2000.0
+"""Errors after which an error counts half."""
+PRIOR_SHARED: Final = 0.5
+PRIOR_APART: Final = 4.5
+"""What is believed before anything was seen: one error in ten is shared by chance, worth five errors."""
+FEWEST_SHARED: Final = 10.0
+"""Shared errors before a pair may count as dependent."""
+DEPENDENT_FROM: Final = 0.5
+"""Lower bound of the share of errors that are shared from which on a pair is one voice."""
+LOWER_QUANTILE: Final = 0.10
+LONGEST_LAG_S: Final = 900.0
+"""A value said again later than this is no copy of what was said first."""
+SYMBOLS_KEPT: Final = 500
+_SAME: Final = 1e-9
+_CONFIRMED: Final = 90.0
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+_WRONG: Final = frozenset({VoiceVerdict.OUTLIER, VoiceVerdict.DIFFERS})
+
+
+class Pair(NamedTuple):
+    """Two sources in alphabetical order."""
+
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """How often two sources made the same mistake.
+
+    Attributes:
+        shared: discounted number of errors that both made.
+        apart: discounted number of errors that one made alone or both made differently.
+        lag_s: mean time by which the second follows the first in what they share; negative where it leads.
+        updated_at: of the latest error, epoch seconds.
+    """
+
+    shared: float
+    apart: float
+    lag_s: float
+    updated_at: float
+
+    @property
+    def share(self) -> float:
+        """Estimated share of their errors that they have in common."""
+        return (self.shared + PRIOR_SHARED) / (self.shared + self.apart + PRIOR_SHARED + PRIOR_APART)
+
+    @property
+    def lower_bound(self) -> float:
+        """Cautious lower bound of that share."""
+        return beta_quantile(LOWER_QUANTILE, self.shared + PRIOR_SHARED, self.apart + PRIOR_APART)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the two are to be counted as one voice."""
+        return self.shared >= FEWEST_SHARED and self.share > DEPENDENT_FROM and self.lower_bound >= DEPENDENT_FROM
+
+
+def combine_dependences(older: Dependence, newer: Dependence) -> Dependence:
+    """Both, the older part discounted for the errors since."""
+    kept = math.exp2(-(newer.shared + newer.apart) / HALF_LIFE)
+    shared = older.shared * kept + newer.shared
+    lag = (older.lag_s * older.shared * kept + newer.lag_s * newer.shared) / shared if shared > 0 else 0.0
+    return Dependence(shared, older.apart * kept + newer.apart, lag, max(older.updated_at, newer.updated_at))
+
+
+def proven(dependences: Mapping[Pair, Dependence]) -> tuple[Pair, ...]:
+    """The pairs that are one voice."""
+    return tuple(sorted(pair for pair, dependence in dependences.items() if dependence.is_proven))
+
+
+def joined_groups(groups: Mapping[str, str], pairs: Iterable[Pair]) -> dict[str, str]:
+    """The upstream groups, those of sources that copy each other made one under the first of their names.
+
+    Whole groups are joined: moving one source alone would make it independent of those it shares an upstream with.
+
+    Args:
+        groups: source -> declared upstream group.
+        pairs: the dependent ones; of sources that are not in `groups` nothing is said.
+    """
+    joined = dict(groups)
+    for first, second in pairs:
+        if first in joined and second in joined:
+            name, other = sorted((joined[first], joined[second]))
+            joined = {source: name if group == other else group for source, group in joined.items()}
+    return joined
+
+
+@dataclass(slots=True)
+class SharedErrors:
+    """Sees errors as they are told and tells which were shared; kept in RAM and bounded.
+
+    Attributes:
+        wrong: symbol -> source -> the wrong price it said last, and when (epoch seconds).
+        compared: symbol and field -> instant of the comparisons -> source -> (error, tolerance, age in seconds).
+    """
+
+    wrong: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    compared: dict[tuple[str, str], tuple[float, dict[str, tuple[float, float, float | None]]]] = field(
+        default_factory=dict
+    )
+
+    def learn_answer(self, answer: QuoteAnswer) -> Iterator[tuple[Pair, Dependence]]:
+        """What the rejected voices of a confirmed answer teach; a price that is only repeated counts once."""
+        if answer.cached or answer.explanation.assessment.dimensions[Dimension.CORROBORATION] < _CONFIRMED:
+            return
+        at = answer.judged_at.timestamp()
+        known = _kept(self.wrong, answer.symbol, {})
+        said = {v.source: v.price for v in answer.explanation.voices if v.weight > 0}
+        wrong = {
+            v.source: v.price
+            for v in answer.explanation.voices
+            if v.verdict in _WRONG and v.weight > 0 and v.price != answer.previous_close
+        }
+        new = {source: price for source, price in wrong.items() if known.get(source, (None,))[0] != price}
+        done: set[Pair] = set()
+        for source, price in new.items():
+            for other, stated in said.items():
+                pair = Pair(*sorted((source, other)))
+                if other != source and pair not in done:
+                    done.add(pair)
+                    yield pair, _judged(pair, source, price, (stated, known.get(other)), at)
+        known.update({source: (price, at) for source, price in new.items()})
+
+    def learn_compared(self, event: Compared) -> Iterator[tuple[Pair, Dependence]]:
+        """What two sources' errors against the same truth teach; those told at one instant belong together."""
+        at = event.at.timestamp()
+        told_at, told = _kept(self.compared, (event.symbol, event.field), (at, {}))
+        if told_at != at:
+            told = {}
+            self.compared[event.symbol, event.field] = (at, told)
+        for other, (error, tolerance, age) in told.items():
+            if other == event.source:
+                continue
+            shared = _shared(event, error, tolerance)
+            if shared is not None:
+                pair = Pair(*sorted((event.source, other)))
+                later = 0.0 if None in {age, event.age_s} else float(event.age_s or 0.0) - float(age or 0.0)
+                lag = later if pair.second == event.source else -later
+                yield pair, Dependence(float(shared), float(not shared), lag if shared else 0.0, at)
+        told[event.source] = (event.error, event.tolerance, event.age_s)
+
+
+def _judged(
+    pair: Pair, source: str, price: float, other: tuple[float, tuple[float, float] | None], at: float
+) -> Dependence:
+    """Whether the other one says the same wrong price, or said it before."""
+    now, before = other
+    if now == price:
+        return Dependence(1.0, 0.0, 0.0, at)
+    if before is not None and before[0] == price and at - before[1] <= LONGEST_LAG_S:
+        behind = at - before[1]
+        return Dependence(1.0, 0.0, behind if pair.second == source else -behind, at)
+    return Dependence(0.0, 1.0, 0.0, at)
+
+
+def _shared(event: Compared, error: float, tolerance: float) -> bool | None:
+    """Whether an error is the other's too; None when neither is wrong or when it cannot be told."""
+    if abs(event.error) <= event.tolerance and abs(error) <= tolerance:
+        return None
+    apart = abs(event.error - error)
+    if apart <= _SAME:
+        return True
+    return False if apart > min(event.tolerance, tolerance) else None
+
+
+def _kept(store: dict[KeyT, ValueT], key: KeyT, otherwise: ValueT) -> ValueT:
+    value = store.pop(key, otherwise)
+    store[key] = value
+    while len(store) > SYMBOLS_KEPT:
+        del store[next(iter(store))]
+    return value
