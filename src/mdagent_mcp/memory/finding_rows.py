@@ -31,6 +31,8 @@ from mdagent_mcp.memory.tables import (
 KeyT = TypeVar("KeyT", bound="tuple[Any, ...]")
 ValueT = TypeVar("ValueT")
 
+Curve = list[tuple[float, float, dict[str, SessionFigures]]]
+"""Of every session, oldest first: when it started and was last seen (epoch seconds), and its figures by part."""
 _FIGURES: Final = tuple(each.name for each in fields(SessionFigures))
 
 
@@ -71,7 +73,8 @@ class _Kind(Generic[KeyT, ValueT]):
         return joined
 
 
-def _tally(trials: float, updated_at: float, text: str) -> Tally:
+def tally_of(trials: float, updated_at: float, text: str) -> Tally:
+    """A tally as it is stored."""
     try:
         faults = {fault: FaultTrace(w, n, at, tuple(ids)) for fault, (w, n, at, ids) in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError):
@@ -86,7 +89,7 @@ def _tally_columns(tally: Tally) -> tuple[Any, ...]:
 
 _DEVIATIONS: Final = _Kind(DEVIATION, DeviationKey, Deviation, astuple, combine_deviations)
 _DEPENDENCES: Final = _Kind(DEPENDENCE, Pair, Dependence, astuple, combine_dependences)
-_TALLIES: Final = _Kind(FAULT_TALLY, TallyKey, _tally, _tally_columns, combine_tallies)
+_TALLIES: Final = _Kind(FAULT_TALLY, TallyKey, tally_of, _tally_columns, combine_tallies)
 _SYMBOL_FAULTS: Final = _Kind(SYMBOL_FAULT, SymbolFaultKey, SymbolFault, astuple, combine_symbol_faults)
 
 
@@ -99,8 +102,11 @@ async def read_findings(connection: Connection) -> Findings:
     )
 
 
-async def read_symbol_findings(connection: Connection, symbols: Iterable[str]) -> Findings:
-    """What is known of single instruments."""
+async def read_symbol_findings(connection: Connection, symbols: Iterable[str] | None) -> Findings:
+    """What is known of single instruments; of all of them for None."""
+    if symbols is None:
+        deviations = await _DEVIATIONS.read(connection, "WHERE scope LIKE 'symbol:%'")
+        return Findings(deviations, symbol_faults=await _SYMBOL_FAULTS.read(connection))
     found = Findings()
     for chunk in _chunks(symbols, MOST_PARAMETERS):
         marks = ",".join("?" for _ in chunk)
@@ -136,8 +142,8 @@ async def prune_findings(connection: Connection, most: int) -> None:
     )
 
 
-async def read_curve(connection: Connection, most: int) -> list[tuple[float, float, dict[str, SessionFigures]]]:
-    """The latest sessions that were asked something, oldest first: started and last seen (epoch seconds), figures."""
+async def read_curve(connection: Connection, most: int) -> Curve:
+    """The figures of the latest sessions that were asked something."""
     names = ", ".join(f"f.{name}_count" if len(name) == 1 else f"f.{name}" for name in _FIGURES)
     rows = await connection.execute_fetchall(
         f"SELECT s.id, s.started_at, s.seen_at, f.part, {names} FROM session s "  # noqa: S608 - constants only

@@ -78,6 +78,7 @@ class Findings:
         self.deviations.update(newer.deviations)
         self.dependences.update(newer.dependences)
         self.tallies.update(newer.tallies)
+        self.symbol_faults.update(newer.symbol_faults)
 
     def __bool__(self) -> bool:
         return any((self.deviations, self.dependences, self.tallies, self.symbol_faults, self.figures))

@@ -172,6 +172,11 @@ def contexts_of(symbol: str, at: datetime) -> tuple[str, ...]:
     return tuple(found)
 
 
+def venue_of(symbol: str) -> str:
+    """The market whose hours rule an instrument (ISO 10383, `24/7` or `24/5`); empty for what is no symbol."""
+    return _placed(symbol)[1]
+
+
 def bucket_of(calendar: Calendar, at: datetime) -> str | None:
     """Which part of the trading day an instant falls in; None for a market that never closes or is not known."""
     if calendar.always_open:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import aiosqlite
@@ -19,6 +19,21 @@ async def read_statistics(connection: aiosqlite.Connection, most: int) -> dict[s
         "SELECT symbol, updated_at, body FROM symbol_statistics ORDER BY updated_at DESC LIMIT ?", (most,)
     )
     return {symbol: (updated_at, body) for symbol, updated_at, body in reversed(list(rows))}
+
+
+async def read_statistics_of(connection: aiosqlite.Connection, symbols: Iterable[str]) -> dict[str, SymbolStatistics]:
+    """How these instruments behave."""
+    found: dict[str, SymbolStatistics] = {}
+    waiting = list(symbols)
+    for start in range(0, len(waiting), _CHUNK):
+        keys = waiting[start : start + _CHUNK]
+        marks = ",".join("?" for _ in keys)
+        rows = await connection.execute_fetchall(
+            f"SELECT symbol, updated_at, body FROM symbol_statistics WHERE symbol IN ({marks})",  # noqa: S608 - marks only
+            tuple(keys),
+        )
+        found.update({symbol: from_text(symbol, updated_at, body) for symbol, updated_at, body in rows})
+    return found
 
 
 async def join_statistics(

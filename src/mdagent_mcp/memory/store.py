@@ -29,14 +29,15 @@ from mdagent_mcp.memory.backlog import AnswerCount, Membership
 from mdagent_mcp.memory.database import open_database, reason
 from mdagent_mcp.memory.dependence import Pair, proven
 from mdagent_mcp.memory.evidence import Answer
-from mdagent_mcp.memory.finding_rows import read_findings
+from mdagent_mcp.memory.finding_rows import Curve, read_curve, read_findings
 from mdagent_mcp.memory.findings import Findings, FindingsLearner
 from mdagent_mcp.memory.knowledge import Snapshot, SourceKnowledge, Totals, source_knowledge
 from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, learn_fetched, learn_judged
 from mdagent_mcp.memory.lesson_rows import read_lessons
 from mdagent_mcp.memory.lessons import Lessons, combine_lessons, learn
 from mdagent_mcp.memory.patterns import PatternBook, find_patterns
-from mdagent_mcp.memory.rows import count_sessions, read_cells, read_faults, read_memberships, read_symbols
+from mdagent_mcp.memory.rows import count_sessions, read_cells, read_symbols
+from mdagent_mcp.memory.snapshots import read_snapshot, read_symbol_snapshot
 from mdagent_mcp.memory.statistics_rows import read_statistics
 from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, from_text, learn_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols, learn_symbol
@@ -230,20 +231,27 @@ class Memory:
         """Write everything that waits now, as the background task does by itself."""
         await self._writer.flush()
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, symbols: int | None = None) -> Snapshot:
         """Everything learned, as the store holds it after writing what waits.
+
+        Args:
+            symbols: how many instruments, those learned about most; None for all of them.
 
         Raises:
             sqlite3.Error: when the store cannot be read.
         """
         await self.flush()
-        return Snapshot(
-            await read_cells(self._connection),
-            await read_faults(self._connection),
-            await read_symbols(self._connection, self._stored.most_symbols),
-            await read_memberships(self._connection),
-            self.totals(),
-        )
+        return await read_snapshot(self._connection, self.totals(), symbols)
+
+    async def symbol_snapshot(self, symbol: str) -> Snapshot:
+        """What was learned about one instrument, as `snapshot`."""
+        await self.flush()
+        return await read_symbol_snapshot(self._connection, symbol, self.totals())
+
+    async def curve(self, sessions: int) -> Curve:
+        """The figures of the latest sessions, this one included, as `snapshot`."""
+        await self.flush()
+        return await read_curve(self._connection, sessions)
 
     def _learn_quote(self, answer: QuoteAnswer) -> None:
         statistics = learn_statistics(answer, self.symbol_knowledge(answer.symbol))

@@ -1,0 +1,99 @@
+"""Taking everything that was learned out of a store, putting it into one, and forgetting it.
+
+The rule of this module: what is put in goes in whole or not at all, in one transaction, and has been read back by the
+same functions that a server reads with before it counts.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+import aiosqlite
+
+from mdagent_mcp.memory.finding_rows import read_findings, read_symbol_findings
+from mdagent_mcp.memory.interchange import Contents, Entity, Relation
+from mdagent_mcp.memory.lesson_rows import read_lessons
+from mdagent_mcp.memory.rows import read_cells, read_faults, read_memberships, read_symbols
+from mdagent_mcp.memory.statistics_rows import read_statistics
+from mdagent_mcp.memory.tables import KEPT_TABLES, SESSION_TABLES, TABLES, Row, Table
+from mdagent_mcp.memory.transactions import transaction
+
+_EVERYTHING = 1_000_000
+
+
+class UnusableContentsError(ValueError):
+    """What was to be put in cannot be read back; nothing was changed."""
+
+
+async def read_contents(connection: aiosqlite.Connection) -> Contents:
+    """Everything that was learned, with the notes of others."""
+    rows = {table.name: await _rows(connection, table) for table in TABLES}
+    entities: dict[str, Entity] = {}
+    relations: set[Relation] = set()
+    notes = await connection.execute_fetchall("SELECT kind, name, body FROM note ORDER BY kind, name")
+    for kind, name, body in notes:
+        if kind == "entity":
+            entity_kind, observations = json.loads(body)
+            entities[name] = Entity(entity_kind, tuple(observations))
+        else:
+            relations.add(Relation(*json.loads(body)))
+    return Contents(rows, entities, frozenset(relations))
+
+
+async def replace_contents(connection: aiosqlite.Connection, contents: Contents) -> None:
+    """Put these contents in the place of what was learned; sessions and kept answers stay.
+
+    Raises:
+        UnusableContentsError: when a server could not begin with them; nothing was changed.
+        sqlite3.Error: when the store refuses; nothing was changed.
+    """
+    async with transaction(connection):
+        await _empty(connection, (*(table.name for table in TABLES), "note"))
+        for table in TABLES:
+            await connection.executemany(table.upsert, [tuple(r.values()) for r in contents.rows.get(table.name, ())])
+        notes = [("entity", name, json.dumps([e.kind, e.observations])) for name, e in contents.entities.items()]
+        notes += [("relation", json.dumps(relation), json.dumps(relation)) for relation in contents.relations]
+        await connection.executemany("INSERT INTO note (kind, name, body) VALUES (?,?,?)", notes)
+        try:
+            await _read_back(connection)
+        except sqlite3.Error:
+            raise
+        except (ValueError, TypeError, OverflowError) as error:
+            raise UnusableContentsError(f"it could not be read back ({type(error).__name__}: {error})"[:200]) from error
+
+
+async def forget_everything(connection: aiosqlite.Connection) -> None:
+    """Forget what was learned, the sessions and the kept answers; what keys have spent today is not memory."""
+    async with transaction(connection):
+        await _empty(connection, (*(table.name for table in TABLES), *SESSION_TABLES, *KEPT_TABLES))
+
+
+async def count_rows(connection: aiosqlite.Connection) -> dict[str, int]:
+    """How many rows every table of memory has."""
+    counts = {}
+    for name in (*(table.name for table in TABLES), *SESSION_TABLES, *KEPT_TABLES):
+        ((counts[name],),) = await connection.execute_fetchall(f"SELECT count(*) FROM {name}")  # noqa: S608 - constants only
+    return counts
+
+
+async def _rows(connection: aiosqlite.Connection, table: Table) -> list[Row]:
+    rows = await connection.execute_fetchall(f"{table.select} ORDER BY {', '.join(table.keys)}")
+    return [dict(zip(table.columns, row, strict=True)) for row in rows]
+
+
+async def _empty(connection: aiosqlite.Connection, names: Iterable[str]) -> None:
+    for name in names:
+        await connection.execute(f"DELETE FROM {name}")  # noqa: S608 - constants only
+
+
+async def _read_back(connection: aiosqlite.Connection) -> None:
+    await read_cells(connection)
+    await read_faults(connection)
+    await read_symbols(connection, _EVERYTHING)
+    await read_memberships(connection)
+    await read_lessons(connection)
+    await read_statistics(connection, _EVERYTHING)
+    await read_findings(connection)
+    await read_symbol_findings(connection, None)
