@@ -151,12 +151,12 @@ class PatternBook:
 
         The largest of those that apply: patterns overlap (a venue and its asset class), so they do not add up.
         """
-        return max((p.lower_bound for p in self.of(source, contexts)), default=None) if self._by_place else None
+        return max((p.lower_bound for p in self.of(source, contexts)), default=None)
 
 
 def pattern_caution(book: PatternBook, source: str, symbol: str, at: datetime) -> float | None:
     """By how much a source is to be trusted less for an instrument at an instant: multiply by one minus this."""
-    return book.caution(source, contexts_of(symbol, at))
+    return book.caution(source, contexts_of(symbol, at)) if book.all else None
 
 
 def contexts_of(symbol: str, at: datetime) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from typing import Any, Final, Protocol
@@ -57,11 +57,13 @@ class Table:
         name: of the table.
         keys: columns of the primary key.
         columns: all columns, in order, with what they hold.
+        defaults: of columns that files of earlier versions do not have.
     """
 
     name: str
     keys: tuple[str, ...]
     columns: Mapping[str, Column]
+    defaults: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def upsert(self) -> str:
@@ -84,10 +86,10 @@ class Table:
         Raises:
             ValueError: saying which column is wrong.
         """
-        if not isinstance(values, dict) or values.keys() != self.columns.keys():
+        if not isinstance(values, dict) or (given := {**self.defaults, **values}).keys() != self.columns.keys():
             wanted = ", ".join(self.columns)
             raise ValueError(f"{self.name} needs exactly the columns {wanted}")
-        return {name: _checked(f"{self.name}.{name}", column, values[name]) for name, column in self.columns.items()}
+        return {name: _checked(f"{self.name}.{name}", column, given[name]) for name, column in self.columns.items()}
 
 
 def _table(name: str, keys: str, **columns: Column) -> Table:
