@@ -20,6 +20,8 @@ from mdagent_mcp.memory.beta import beta_quantile
 
 HALF_LIFE: Final = 2000.0
 """Errors after which an error counts half."""
+MOST_EVIDENCE: Final = 1e4
+"""More errors than the discounting ever leaves."""
 PRIOR_SHARED: Final = 0.5
 PRIOR_APART: Final = 4.5
 """What is believed before anything was seen: one error in ten is shared by chance, worth five errors."""
@@ -64,12 +66,19 @@ class Dependence:
     @property
     def share(self) -> float:
         """Estimated share of their errors that they have in common."""
-        return (self.shared + PRIOR_SHARED) / (self.shared + self.apart + PRIOR_SHARED + PRIOR_APART)
+        shared, apart = self._posterior
+        return shared / (shared + apart)
 
     @property
     def lower_bound(self) -> float:
         """Cautious lower bound of that share."""
-        return beta_quantile(LOWER_QUANTILE, self.shared + PRIOR_SHARED, self.apart + PRIOR_APART)
+        return beta_quantile(LOWER_QUANTILE, *self._posterior)
+
+    @property
+    def _posterior(self) -> tuple[float, float]:
+        """Both parameters; an imported store may hold any number, one that learned holds no larger ones."""
+        shared, apart = (min(max(weight, 0.0), MOST_EVIDENCE) for weight in (self.shared, self.apart))
+        return shared + PRIOR_SHARED, apart + PRIOR_APART
 
     @property
     def is_proven(self) -> bool:

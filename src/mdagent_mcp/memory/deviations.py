@@ -64,7 +64,7 @@ class Deviation:
     @property
     def ratio(self) -> float:
         """What it usually says, in what the others say: 0.5 where it counts half of the volume."""
-        return math.exp(self.bias)
+        return math.exp(min(max(self.bias, -LARGEST_ERROR), LARGEST_ERROR))
 
     @property
     def deviation(self) -> float:

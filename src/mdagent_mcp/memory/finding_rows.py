@@ -78,7 +78,7 @@ def tally_of(trials: float, updated_at: float, text: str) -> Tally:
     try:
         faults = {fault: FaultTrace(w, n, at, tuple(ids)) for fault, (w, n, at, ids) in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError):
-        faults = {}  # written by hand or by another version: recurring faults are seen again
+        return Tally(0.0, updated_at)  # written by hand or by another version: it is counted anew
     return Tally(trials, updated_at, faults)
 
 

@@ -20,7 +20,7 @@ from mdagent_mcp.memory.graph_findings import pattern_name
 from mdagent_mcp.memory.learning import asset_class
 from mdagent_mcp.memory.patterns import Pattern, TallyKey, find_patterns, venue_of
 from mdagent_mcp.memory.sentences import kind_of, place_of, sentences_of
-from mdagent_mcp.memory.tables import TABLES, Row
+from mdagent_mcp.memory.tables import TABLES, Column, Row
 
 MARK: Final = "mdagent.v1 "
 LONGEST_LINE: Final = 8_000_000
@@ -134,7 +134,7 @@ def _draw(rows: Mapping[str, Sequence[Row]]) -> _Drawn:
             drawn.node(place.name)
             drawn.sentences[place.name].extend(sentences_of(table.name, row))
             drawn.payloads[place.name][table.name] = {
-                name: _opened(table.columns[name].name, value) for name, value in row.items()
+                name: _opened(column, row[name]) for name, column in table.columns.items()
             }
             if place.relation:
                 drawn.edge(place.start, place.relation, place.end)
@@ -196,9 +196,9 @@ def _payload(observation: str) -> Iterator[tuple[str, Row]]:
         yield name, _BY_NAME[name].checked(values)
 
 
-def _opened(column: str, value: Any) -> Any:
+def _opened(column: Column, value: Any) -> Any:
     """JSON in a column as JSON rather than as text of it, where that can be undone exactly."""
-    if column != "JSON":
+    if column is not Column.JSON:
         return value
     try:
         opened = _json(value)
@@ -231,7 +231,7 @@ def _note_name(name: str, seen: set[str]) -> None:
 
 def _text(parsed: Mapping[str, Any], name: str) -> str:
     value = parsed.get(name)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         raise ValueError(f"{name} must be text")
     return value
 

@@ -33,6 +33,8 @@ FEWEST_FAULTS: Final = 5
 """Faults within a circumstance before they may make a pattern."""
 LEAST_RATE: Final = 0.05
 """A fault that is rarer than this by its lower bound is not worth a caution."""
+MOST_EVIDENCE: Final = 1e4
+"""More outcomes than the discounting ever leaves."""
 QUANTILE: Final = 0.05
 """Of the lower bound within a circumstance, and from above of the bound over everything."""
 EVIDENCE_KEPT: Final = 3
@@ -55,6 +57,7 @@ BUCKETS: Final[Mapping[str, str]] = {
 _NO_EVIDENCE: Final[tuple[str, ...]] = ()
 _REFUSED: Final = frozenset({VoiceVerdict.UNUSABLE, VoiceVerdict.STALE})
 _CONFIRMED: Final = 90.0
+_LEAST: Final = 0.01
 
 
 class TallyKey(NamedTuple):
@@ -276,20 +279,26 @@ def find_patterns(tallies: Mapping[TallyKey, Tally]) -> PatternBook:
 def _pattern(key: TallyKey, shown: tuple[str, FaultTrace], trials: float, own: tuple[Tally, float]) -> Pattern | None:
     fault, trace = shown
     whole, kept = own
-    weight = trace.weight * kept
-    in_all = whole.faults[fault].weight if fault in whole.faults else 0.0
-    usual = min(1.0, in_all / whole.trials) if whole.trials > 0 else 0.0
+    weight, trials = _evidence(trace.weight * kept), _evidence(trials)
+    in_all = _evidence(whole.faults[fault].weight if fault in whole.faults else 0.0)
+    heard = _evidence(whole.trials)
+    usual = min(1.0, in_all / heard) if heard > 0 else 0.0
     if trace.n < FEWEST_FAULTS or weight < FEWEST_FAULTS / 2 or weight <= usual * trials:
         return None
     alpha = weight + PRIOR_WEIGHT * usual
     beta = max(0.0, trials - weight) + PRIOR_WEIGHT * (1.0 - usual)
-    lower = _quantile(QUANTILE, round(alpha, 2), round(beta, 2))
-    upper = _quantile(1.0 - QUANTILE, round(in_all, 2) + 0.5, round(max(0.0, whole.trials - in_all), 2) + 0.5)
+    lower = _quantile(QUANTILE, max(_LEAST, round(alpha, 2)), max(_LEAST, round(beta, 2)))
+    upper = _quantile(1.0 - QUANTILE, round(in_all, 2) + 0.5, round(max(0.0, heard - in_all), 2) + 0.5)
     if lower < LEAST_RATE or lower <= upper:
         return None
     return Pattern(
         key.source, fault, key.context, alpha / (alpha + beta), lower, usual, trace.n, trace.last_at, trace.evidence
     )
+
+
+def _evidence(weight: float) -> float:
+    """An imported store may hold any number; one that learned holds no larger ones than this lets through."""
+    return min(max(weight, 0.0), MOST_EVIDENCE)
 
 
 def _heard(fault: str, at: float, evidence: tuple[str, ...]) -> Tally:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from mdagent_mcp.memory.attributes import time_text
 from mdagent_mcp.memory.dependence import Dependence, Pair
+from mdagent_mcp.memory.deviations import LARGEST_ERROR
 from mdagent_mcp.memory.graph_findings import follower_first
 from mdagent_mcp.memory.learning import Cell, reliability
 from mdagent_mcp.memory.patterns import context_text
@@ -150,7 +151,7 @@ def _statistics_sentences(row: Row) -> tuple[str, ...]:
 def _deviation_sentences(row: Row) -> tuple[str, ...]:
     bias, spread = _real(row, "bias"), _real(row, "spread")
     if row["field"] == "volume":
-        ratio = math.exp(min(max(bias, -700.0), 700.0))
+        ratio = math.exp(min(max(bias, -LARGEST_ERROR), LARGEST_ERROR))
         return (f"{row['source']} counts {ratio:.3g} times the volume of the others ({row['samples']} comparisons).",)
     return (
         (

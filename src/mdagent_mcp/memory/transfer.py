@@ -52,7 +52,8 @@ async def replace_contents(connection: aiosqlite.Connection, contents: Contents)
     async with transaction(connection):
         await _empty(connection, (*(table.name for table in TABLES), "note"))
         for table in TABLES:
-            await connection.executemany(table.upsert, [tuple(r.values()) for r in contents.rows.get(table.name, ())])
+            rows = [tuple(row[name] for name in table.columns) for row in contents.rows.get(table.name, ())]
+            await connection.executemany(table.upsert, rows)
         notes = [("entity", name, json.dumps([e.kind, e.observations])) for name, e in contents.entities.items()]
         notes += [("relation", json.dumps(relation), json.dumps(relation)) for relation in contents.relations]
         await connection.executemany("INSERT INTO note (kind, name, body) VALUES (?,?,?)", notes)
