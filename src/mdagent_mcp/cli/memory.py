@@ -132,7 +132,6 @@ def _path(arguments: argparse.Namespace) -> Path:
 
 def _with_store(path: Path, work: Callable[[aiosqlite.Connection], Awaitable[_T]], *, must_exist: bool = True) -> _T:
     """Do something with the store; where there is no file and none is needed, with an empty one in RAM."""
-
     place = path if must_exist or path.exists() else None
 
     async def run() -> _T:

@@ -230,10 +230,9 @@ def _note_name(name: str, seen: set[str]) -> None:
 
 
 def _text(parsed: Mapping[str, Any], name: str) -> str:
-    value = parsed.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text")
-    return value
+    if isinstance(value := parsed.get(name), str):
+        return value
+    raise ValueError(f"{name} must be text")
 
 
 def _json(text: str) -> Any:
