@@ -124,3 +124,29 @@ async def test_one_instrument_is_shown_whole(clock: ManualClock) -> None:
     assert view["symbol"] == "AAPL"
     assert {edge["kind"] for edge in view["edges"]} == {"SERVES", "BIAS_ON", "HAD", "ON"}
     assert {(e["from"], e["to"]) for e in view["edges"] if e["kind"] == "HAD"} == {("symbol:AAPL", "fault:digit")}
+
+
+async def test_a_wrong_unit_on_one_exchange_is_learned_from_real_judgements_and_stops_to_matter() -> None:
+    """A trusted source that counts pence as pounds in London alone; its word weighs less there from then on."""
+    clock = ManualClock(BOTH_OPEN + timedelta(minutes=45), settle_rounds=10)
+    good = [ScriptedSource(name, clock, {"AAPL": 189.5, "VOD.L": 0.75}) for name in ("one", "two")]
+    pence = ScriptedSource("pence", clock, {"AAPL": 189.5, "VOD.L": 75.0}, weight=0.95)
+    async with quote_desk(clock, *good, pence) as desk:
+        before = desk.parts.trusts(VOD)["pence"]
+        for _ in range(25):
+            for symbol in ("AAPL", "AAPL", "VOD.L"):
+                await desk.engine.answer(question(symbol))
+                await desk.clock.advance(5.0)
+        await desk.parts.memory.flush()
+        patterns = desk.parts.memory.patterns().all
+        (answer,) = (await desk.engine.answer(question("VOD.L", max_age_s=0.0))).quotes
+        weights = {voice.source: voice.weight for voice in answer.explanation.voices}
+        (fine,) = (await desk.engine.answer(question("AAPL", max_age_s=0.0))).quotes
+        after = desk.parts.trusts(VOD)["pence"]
+    assert {(p.source, p.fault, p.context) for p in patterns} >= {("pence", "unit", "venue:XLON")}
+    assert {p.source for p in patterns} == {"pence"}
+    assert after < before / 2
+    assert (answer.price, answer.sources_rejected) == (0.75, ("pence",))
+    assert weights["pence"] < min(weights["one"], weights["two"])
+    assert "pence shows unit on XLON" in answer.explanation.learned["recurring_faults"]
+    assert fine.sources_rejected == ()

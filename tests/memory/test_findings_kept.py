@@ -130,7 +130,7 @@ async def test_a_tally_that_nobody_can_read_is_counted_anew(tmp_path: Path) -> N
     async with open_memory(path, clock) as memory:
         assert memory.state == "ok"
         assert memory.patterns().all == ()
-        london_faults(memory, 12, 12)
+        london_faults(memory, 12, 20)
         await memory.flush()
         assert_known(memory)
 

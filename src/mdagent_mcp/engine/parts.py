@@ -171,7 +171,12 @@ class EngineParts:
 
     def trusts(self, instrument: Instrument) -> dict[str, float]:
         """The trust in every source about an instrument now."""
-        return {name: self.cautious_trust(source, instrument) for name, source in self.sources.items()}
+        book = self.memory.patterns()
+        contexts = contexts_of(instrument.symbol, self.clock.now()) if book.all else ()
+        return {
+            name: self.trust(source) * (1.0 - (book.caution(name, contexts) or 0.0))
+            for name, source in self.sources.items()
+        }
 
     def cautious_trust(self, source: AskedSource, instrument: Instrument) -> float:
         """The trust in a source, less where it is prone to a fault: about this instrument, at this time of its day."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Final, Generic, TypeVar
 
+from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.memory.dependence import Dependence, Pair, combine_dependences
 from mdagent_mcp.memory.deviations import Deviation, DeviationKey, combine_deviations
 from mdagent_mcp.memory.findings import (
@@ -87,6 +88,8 @@ def _tally_columns(tally: Tally) -> tuple[Any, ...]:
     return tally.trials, tally.updated_at, json.dumps(faults, separators=(",", ":"))
 
 
+_SCOPES: Final = tuple(f"asset:{name}" for name in (*AssetClass, "unknown"))
+"""By name rather than by what they begin with, so that an index finds them among those of the symbols."""
 _DEVIATIONS: Final = _Kind(DEVIATION, DeviationKey, Deviation, astuple, combine_deviations)
 _DEPENDENCES: Final = _Kind(DEPENDENCE, Pair, Dependence, astuple, combine_dependences)
 _TALLIES: Final = _Kind(FAULT_TALLY, TallyKey, tally_of, _tally_columns, combine_tallies)
@@ -96,7 +99,7 @@ _SYMBOL_FAULTS: Final = _Kind(SYMBOL_FAULT, SymbolFaultKey, SymbolFault, astuple
 async def read_findings(connection: Connection) -> Findings:
     """What is known of whole sources; there are a few hundred rows, whatever the number of symbols."""
     return Findings(
-        await _DEVIATIONS.read(connection, "WHERE scope LIKE 'asset:%'"),
+        await _DEVIATIONS.read(connection, f"WHERE scope IN ({','.join('?' for _ in _SCOPES)})", _SCOPES),
         await _DEPENDENCES.read(connection),
         await _TALLIES.read(connection),
     )

@@ -308,6 +308,8 @@ def _heard(fault: str, at: float, evidence: tuple[str, ...]) -> Tally:
 def _joined_faults(
     older: Mapping[str, FaultTrace], newer: Mapping[str, FaultTrace], kept: float
 ) -> dict[str, FaultTrace]:
+    if not older and not newer:  # the usual case: nothing was ever wrong
+        return {}
     joined = {
         fault: FaultTrace(seen.weight * kept, seen.n, seen.last_at, seen.evidence) for fault, seen in older.items()
     }
