@@ -98,6 +98,23 @@ def test_out_and_in_and_out_is_the_same_file(path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out.encode() == first + b"\n"
 
 
+def test_a_file_for_an_agent_leaves_the_less_used_symbols_out(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is known of whole sources stays."""
+    assert main(["memory", "export", "--symbols", "1"]) == 0
+    names = {json.loads(line).get("name", "") for line in capsys.readouterr().out.splitlines()}
+    assert {name for name in names if "symbol:" in name} >= {
+        "symbol:AAPL",
+        "edge:source:alpha|SERVES:quote|symbol:AAPL",
+    }
+    assert not [name for name in names if "VOD.L" in name]
+    assert "pattern:alpha|unit|venue:XLON" in names
+    assert main(["memory", "export", "--format", "graphml", "--symbols", "0"]) == 0
+    graph = nx.read_graphml(io.BytesIO(capsys.readouterr().out.encode()), force_multigraph=True)
+    assert "source:alpha" in graph.nodes
+    assert not [node for node in graph.nodes if node.startswith("symbol:")]
+    assert main(["memory", "export", "--symbols", "-1"]) == 2
+
+
 def test_the_graph_goes_to_other_programs_as_graphml(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As networkx reads it."""
     assert main(["memory", "export", "--format", "graphml"]) == 0

@@ -65,10 +65,12 @@ def _stats(arguments: argparse.Namespace, path: Path) -> int:
 
 
 def _export(arguments: argparse.Namespace, path: Path) -> int:
+    if arguments.symbols is not None and arguments.symbols < 0:
+        raise CommandError("--symbols must not be negative")
     if arguments.format == "graphml":
-        text = _with_store(path, _graphml, must_exist=False)
+        text = _with_store(path, lambda store: _graphml(store, arguments.symbols), must_exist=False)
     else:
-        contents = _with_store(path, read_contents, must_exist=False)
+        contents = _with_store(path, lambda store: read_contents(store, arguments.symbols), must_exist=False)
         text = "\n".join(to_lines(contents))
     if arguments.out is None:
         if isinstance(sys.stdout, TextIOWrapper):
@@ -161,8 +163,8 @@ async def _overview(connection: aiosqlite.Connection) -> dict[str, Any]:
     return overview(snapshot, await count_rows(connection)) | {"sessions": curve["sessions"]}
 
 
-async def _graphml(connection: aiosqlite.Connection) -> str:
-    return to_graphml(build_graph(await read_snapshot(connection, await _totals(connection))))
+async def _graphml(connection: aiosqlite.Connection, symbols: int | None) -> str:
+    return to_graphml(build_graph(await read_snapshot(connection, await _totals(connection), symbols)))
 
 
 async def _totals(connection: aiosqlite.Connection) -> Totals:

@@ -174,6 +174,13 @@ def _add_memory(command: argparse.ArgumentParser) -> None:
         help="jsonl: as the reference memory server of MCP keeps it, and as `import` reads it; graphml: for Gephi, yEd "
         "or networkx (default: %(default)s)",
     )
+    export.add_argument(
+        "--symbols",
+        type=int,
+        metavar="N",
+        help="only the N symbols learned about most, for an agent that reads the whole file at once (default: all; an "
+        "import of such a file forgets the others)",
+    )
     export.add_argument("--out", metavar="FILE", help="write there instead of printing")
     read = act("import", "Replace what was learned by an exported JSONL file; kept answers and sessions stay")
     read.add_argument("file", metavar="FILE", help="as `export` wrote it; - for stdin")

@@ -9,27 +9,39 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from typing import Final
 
 import aiosqlite
 
 from mdagent_mcp.memory.finding_rows import read_findings, read_symbol_findings
 from mdagent_mcp.memory.interchange import Contents, Entity, Relation
 from mdagent_mcp.memory.lesson_rows import read_lessons
-from mdagent_mcp.memory.rows import read_cells, read_faults, read_memberships, read_symbols
+from mdagent_mcp.memory.rows import most_used_symbols, read_cells, read_faults, read_memberships, read_symbols
 from mdagent_mcp.memory.statistics_rows import read_statistics
 from mdagent_mcp.memory.tables import KEPT_TABLES, SESSION_TABLES, TABLES, Row, Table
 from mdagent_mcp.memory.transactions import transaction
 
-_EVERYTHING = 1_000_000
+_EVERYTHING: Final = 1_000_000
+_SYMBOL: Final = "symbol:"
 
 
 class UnusableContentsError(ValueError):
     """What was to be put in cannot be read back; nothing was changed."""
 
 
-async def read_contents(connection: aiosqlite.Connection) -> Contents:
-    """Everything that was learned, with the notes of others."""
+async def read_contents(connection: aiosqlite.Connection, symbols: int | None = None) -> Contents:
+    """What was learned, with the notes of others.
+
+    Args:
+        connection: the store.
+        symbols: how many instruments, those learned about most, for a reader that takes the whole file in at once;
+            None for all of them.
+    """
     rows = {table.name: await _rows(connection, table) for table in TABLES}
+    if symbols is not None:
+        chosen, _ = await most_used_symbols(connection, symbols)
+        kept = {f"{_SYMBOL}{symbol}" for symbol in chosen}
+        rows = {name: [row for row in found if _about(row) in kept | {None}] for name, found in rows.items()}
     entities: dict[str, Entity] = {}
     relations: set[Relation] = set()
     notes = await connection.execute_fetchall("SELECT kind, name, body FROM note ORDER BY kind, name")
@@ -77,6 +89,14 @@ async def count_rows(connection: aiosqlite.Connection) -> dict[str, int]:
     for name in (*(table.name for table in TABLES), *SESSION_TABLES, *KEPT_TABLES):
         ((counts[name],),) = await connection.execute_fetchall(f"SELECT count(*) FROM {name}")  # noqa: S608 - constants only
     return counts
+
+
+def _about(row: Row) -> str | None:
+    """The instrument that a row is about, as a scope; None for whole sources."""
+    if "symbol" in row:
+        return f"{_SYMBOL}{row['symbol']}"
+    scope = str(row.get("scope", ""))
+    return scope if scope.startswith(_SYMBOL) else None
 
 
 async def _rows(connection: aiosqlite.Connection, table: Table) -> list[Row]:
