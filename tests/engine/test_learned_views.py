@@ -9,6 +9,7 @@ import pytest
 
 from engine.scripted_source import OPEN_MARKET, Desk, ScriptedSource, question, quote_desk
 from mdagent_mcp.domain.answers import VoiceVerdict
+from mdagent_mcp.domain.events import Compared
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.engine.learned import GRAPH_BYTES, graph_view, symbol_view
 from mdagent_mcp.memory.store import open_memory
@@ -27,7 +28,7 @@ def clock() -> ManualClock:
 
 
 async def teach_faults(desk: Desk, *wrong: str) -> None:
-    """These sources were wrong by a unit in London twenty times, and right in New York."""
+    """These sources were wrong by a unit in London twenty times, and right in New York; two of them erred alike."""
     right = {"x": Said(100.0, VoiceVerdict.SERVED), "y": Said(100.0)}
     for n in range(20):
         at = BOTH_OPEN - timedelta(days=1, seconds=n)
@@ -35,6 +36,9 @@ async def teach_faults(desk: Desk, *wrong: str) -> None:
         desk.parts.memory.keep(
             answered({**dict.fromkeys(wrong, outlier), **right}, "VOD.L", at=at, evidence_id=f"l{n}")
         )
+        for source in wrong[:2] if len(wrong) > 1 and n < 12 else ():
+            error = 0.05 + n / 1000
+            desk.parts.memory.listen(Compared(source, f"M{n}", "price", at, error, 5e-4, 50e-4, 1e-8, 1.0))
         fine = Said(100.0)
         desk.parts.memory.keep(answered({**dict.fromkeys(wrong, fine), **right}, "AAPL", at=at, evidence_id=f"n{n}"))
     await desk.parts.memory.flush()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import reduce
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ from memory.voice_samples import Said, answered
 
 ALPHA_BETA = Pair("alpha", "beta")
 OUT = VoiceVerdict.OUTLIER
+WHY = "unexplained: 300 bp above the served price"
 
 
 def heard(
@@ -55,7 +57,7 @@ def test_agreement_proves_nothing() -> None:
 def test_the_same_wrong_price_again_and_again_is_one_voice() -> None:
     """Ten different errors, each shared, none alone."""
     wrong = [103.0 + n for n in range(12)]
-    found = learned(heard(Said(p, OUT), Said(p, OUT), after_s=n) for n, p in enumerate(wrong))
+    found = learned(heard(Said(p, OUT, WHY), Said(p, OUT, WHY), after_s=n) for n, p in enumerate(wrong))
     assert found[ALPHA_BETA].shared == pytest.approx(12.0, abs=0.1)
     assert found[ALPHA_BETA].is_proven
     assert proven(found) == (ALPHA_BETA,)
@@ -69,13 +71,15 @@ def test_errors_of_their_own_keep_two_sources_apart() -> None:
     answers = []
     for n in range(20):
         shared = n % 4 == 0
-        answers.append(heard(Said(103.0 + n, OUT), Said(103.0 + n if shared else 100.0, OUT), after_s=n))
+        answers.append(
+            heard(Said(103.0 + n, OUT, WHY), Said(103.0 + n, OUT, WHY) if shared else Said(100.0), after_s=n)
+        )
     assert not learned(answers)[ALPHA_BETA].is_proven
 
 
 def test_a_wrong_price_that_stands_still_counts_once() -> None:
     """However often it is asked for."""
-    found = learned(heard(Said(103.0, OUT), Said(103.0, OUT), after_s=n) for n in range(50))
+    found = learned(heard(Said(103.0, OUT, WHY), Said(103.0, OUT, WHY), after_s=n) for n in range(50))
     assert found[ALPHA_BETA].shared == 1.0
 
 
@@ -85,8 +89,8 @@ def test_who_says_it_later_is_the_one_that_copies() -> None:
     for n in range(15):
         price, at = 103.0 + n, n * 120.0
         answers += [
-            heard(Said(price, OUT), Said(100.0), after_s=at),
-            heard(Said(100.0), Said(price, OUT), after_s=at + 60),
+            heard(Said(price, OUT, WHY), Said(100.0), after_s=at),
+            heard(Said(100.0), Said(price, OUT, WHY), after_s=at + 60),
         ]
     known = learned(answers)[ALPHA_BETA]
     assert known.lag_s == pytest.approx(60.0)
@@ -96,19 +100,36 @@ def test_who_says_it_later_is_the_one_that_copies() -> None:
 @pytest.mark.parametrize("given_", [{"corroboration": 60.0}, {"cached": True}])
 def test_nothing_is_learned_where_nobody_knows_who_is_wrong(given_: dict[str, float]) -> None:
     """Without two that confirm each other the outlier may be the one that is right."""
-    answer = heard(Said(103.0, OUT), Said(103.0, OUT), **given_)  # type: ignore[arg-type]
+    answer = heard(Said(103.0, OUT, WHY), Said(103.0, OUT, WHY), **given_)  # type: ignore[arg-type]
     assert learned([answer]) == {}
 
 
-def test_the_previous_close_is_no_shared_error() -> None:
-    """Two sources that have not begun the day show it, whoever they have it from."""
-    assert learned([heard(Said(100.0, OUT), Said(100.0, OUT))]) == {}  # `previous_close` of the samples
+@pytest.mark.parametrize(
+    ("verdict", "cause"),
+    [
+        (OUT, "unit: 100x the served price, pence or cents"),
+        (OUT, "other_session: 100.00 is the close of another session"),
+        (OUT, "split: looks like a price from before a 2:1 split"),
+        (OUT, "stale by 3 min"),
+        (OUT, "wrong_instrument: its previous close 50.00 is not 100.00"),
+        (VoiceVerdict.DIFFERS, "differs by 8 bp, too much to confirm and too little to contradict"),
+        (VoiceVerdict.DELAYED, "delayed by 20 s"),
+    ],
+)
+def test_what_sources_have_in_common_by_convention_is_no_shared_error(verdict: VoiceVerdict, cause: str) -> None:
+    """Pence in London, the close of yesterday, a tape that is a minute late: each has it from the market itself."""
+    wrong = [103.0 + n for n in range(20)]
+    assert (
+        learned(heard(Said(p, verdict, cause), Said(p, verdict, cause), after_s=n) for n, p in enumerate(wrong)) == {}
+    )
 
 
-def compared(source: str, error: float, *, second: int = 0, age_s: float | None = 1.0) -> Compared:
+def compared(
+    source: str, error: float, *, second: int = 0, age_s: float | None = 1.0, symbol: str = "AAPL", which: str = "price"
+) -> Compared:
     """A claim that an authority told the truth about."""
     at = NOON + timedelta(seconds=second)
-    return Compared(source, "AAPL", "price", at, error, 5e-4, 50e-4, 1e-8, age_s)
+    return Compared(source, symbol, which, at, error, 5e-4, 50e-4, 1e-8, age_s)
 
 
 def test_an_authority_sees_the_copies_that_outvote_the_truth() -> None:
@@ -116,7 +137,7 @@ def test_an_authority_sees_the_copies_that_outvote_the_truth() -> None:
     book, found = SharedErrors(), dict[Pair, Dependence]()
     for n in range(12):
         for source, error in (("alpha", 0.02 + n / 1000), ("beta", 0.02 + n / 1000), ("gamma", 0.0)):
-            for pair, new in book.learn_compared(compared(source, error, second=n)):
+            for pair, new in book.learn_compared(compared(source, error, second=n, symbol=f"S{n}")):
                 found[pair] = combine_dependences(found[pair], new) if pair in found else new
     assert proven(found) == (ALPHA_BETA,)
     assert found[Pair("alpha", "gamma")].shared == 0.0
@@ -131,6 +152,8 @@ def test_an_authority_sees_the_copies_that_outvote_the_truth() -> None:
         (0.02, 0.0, False),
         (0.02, -0.02, False),
         (0.02, 0.0201, None),
+        (0.004, 0.004, None),
+        (0.69, 0.69, None),
     ],
 )
 def test_two_errors_against_one_truth(first: float, second: float, told: bool | None) -> None:
@@ -139,6 +162,25 @@ def test_two_errors_against_one_truth(first: float, second: float, told: bool | 
     assert list(book.learn_compared(compared("alpha", first))) == []
     found = [known for _, known in book.learn_compared(compared("beta", second))]
     assert [(known.shared, known.apart) for known in found] == ([] if told is None else [(told, not told)])
+
+
+@pytest.mark.parametrize(
+    "given_", [{"age_s": None}, {"age_s": 3600.0}, {"which": "volume"}, {"which": "previous_close"}]
+)
+def test_errors_that_age_or_convention_explains_are_not_compared(given_: dict[str, Any]) -> None:
+    """Two that show the same old trade are both right; two official closes may both differ from the last trade."""
+    book = SharedErrors()
+    assert list(book.learn_compared(compared("alpha", 0.02, **given_))) == []
+    assert list(book.learn_compared(compared("beta", 0.02, **given_))) == []
+
+
+def test_a_wrong_price_that_an_authority_meets_again_counts_once_in_a_while() -> None:
+    """Not with every event of the authority."""
+    book, counted = SharedErrors(), 0
+    for n in range(100):
+        for source in ("alpha", "beta"):
+            counted += len(list(book.learn_compared(compared(source, 0.02, second=10 * n))))
+    assert counted == 2
 
 
 def test_errors_told_at_different_instants_are_not_compared() -> None:
@@ -152,7 +194,7 @@ def test_what_is_kept_in_ram_is_bounded() -> None:
     """By the number of instruments."""
     book = SharedErrors()
     for n in range(SYMBOLS_KEPT + 20):
-        list(book.learn_answer(answered({"alpha": Said(103.0, OUT), "beta": Said(100.0)}, f"S{n}")))
+        list(book.learn_answer(answered({"alpha": Said(103.0, OUT, WHY), "beta": Said(100.0)}, f"S{n}")))
     assert len(book.wrong) == SYMBOLS_KEPT
 
 

@@ -9,6 +9,7 @@ import aiosqlite
 import pytest
 
 from mdagent_mcp.domain.answers import VoiceVerdict
+from mdagent_mcp.domain.events import Compared
 from mdagent_mcp.memory.archive import ArchiveLimits
 from mdagent_mcp.memory.backlog import Backlog, BacklogLimits
 from mdagent_mcp.memory.dependence import Pair
@@ -27,11 +28,14 @@ RIGHT = {"beta": Said(100.0, VoiceVerdict.SERVED), "gamma": Said(100.0), "delta"
 
 
 def london_faults(memory: Memory, first: int, count: int) -> None:
-    """Alpha and its copy are wrong by a unit in London, each time by another price, and right in New York."""
+    """Alpha and its copy are wrong by a unit in London and right in New York; an authority finds both equally wrong."""
     for n in range(first, first + count):
         at = BOTH_OPEN + timedelta(seconds=n)
         wrong = Said(10_000.0 + n, VoiceVerdict.OUTLIER, "unit: 100x the served price, pence or cents")
         memory.keep(answered({"alpha": wrong, "alpha_copy": wrong, **RIGHT}, "VOD.L", at=at, evidence_id=f"l-{n}"))
+        for source in ("alpha", "alpha_copy"):
+            error = 0.05 + n / 1000
+            memory.listen(Compared(source, f"M{n}", "price", at, error, 5e-4, 50e-4, 1e-8, 1.0))
         fine = {"alpha": Said(100.1), "alpha_copy": Said(100.1), **RIGHT}
         memory.keep(answered(fine, "AAPL", at=at, evidence_id=f"n-{n}"))
 

@@ -37,7 +37,12 @@ _SAME: Final = 1e-9
 _CONFIRMED: Final = 90.0
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
-_WRONG: Final = frozenset({VoiceVerdict.OUTLIER, VoiceVerdict.DIFFERS})
+_COPYABLE: Final = ("unexplained", "digit")
+"""Causes of an error that two sources do not come to independently."""
+_DEVIATIONS: Final = 8.0
+"""An error within so many standard deviations of what its age explains is none."""
+_CONVENTION: Final = 0.3
+"""From this logarithm on an error is another unit, share class or split, which sources may have in common."""
 
 
 class Pair(NamedTuple):
@@ -117,18 +122,26 @@ def joined_groups(groups: Mapping[str, str], pairs: Iterable[Pair]) -> dict[str,
 
 
 @dataclass(slots=True)
+class _Told:
+    at: float = -math.inf
+    claims: dict[str, Compared] = field(default_factory=dict)
+    counted: dict[Pair, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class SharedErrors:
     """Sees errors as they are told and tells which were shared; kept in RAM and bounded.
 
+    Only errors count that two independent sources do not make alike: not another unit, session or listing, nor an old
+    price, which both may have right by their own convention.
+
     Attributes:
         wrong: symbol -> source -> the wrong price it said last, and when (epoch seconds).
-        compared: symbol and field -> instant of the comparisons -> source -> (error, tolerance, age in seconds).
+        told: symbol -> what an authority told last, and when which pair was counted.
     """
 
     wrong: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
-    compared: dict[tuple[str, str], tuple[float, dict[str, tuple[float, float, float | None]]]] = field(
-        default_factory=dict
-    )
+    told: dict[str, _Told] = field(default_factory=dict)
 
     def learn_answer(self, answer: QuoteAnswer) -> Iterator[tuple[Pair, Dependence]]:
         """What the rejected voices of a confirmed answer teach; a price that is only repeated counts once."""
@@ -140,7 +153,7 @@ class SharedErrors:
         wrong = {
             v.source: v.price
             for v in answer.explanation.voices
-            if v.verdict in _WRONG and v.weight > 0 and v.price != answer.previous_close
+            if v.verdict is VoiceVerdict.OUTLIER and v.weight > 0 and v.cause.startswith(_COPYABLE)
         }
         new = {source: price for source, price in wrong.items() if known.get(source, (None,))[0] != price}
         done: set[Pair] = set()
@@ -153,22 +166,23 @@ class SharedErrors:
         known.update({source: (price, at) for source, price in new.items()})
 
     def learn_compared(self, event: Compared) -> Iterator[tuple[Pair, Dependence]]:
-        """What two sources' errors against the same truth teach; those told at one instant belong together."""
+        """What two sources' prices against the same truth teach; those told at one instant belong together.
+
+        A wrong price that stands still is told again and again, so a pair counts once in `LONGEST_LAG_S`.
+        """
+        if event.field != "price" or event.age_s is None:
+            return
         at = event.at.timestamp()
-        told_at, told = _kept(self.compared, (event.symbol, event.field), (at, {}))
-        if told_at != at:
-            told = {}
-            self.compared[event.symbol, event.field] = (at, told)
-        for other, (error, tolerance, age) in told.items():
-            if other == event.source:
-                continue
-            shared = _shared(event, error, tolerance)
-            if shared is not None:
-                pair = Pair(*sorted((event.source, other)))
-                later = 0.0 if None in {age, event.age_s} else float(event.age_s or 0.0) - float(age or 0.0)
-                lag = later if pair.second == event.source else -later
-                yield pair, Dependence(float(shared), float(not shared), lag if shared else 0.0, at)
-        told[event.source] = (event.error, event.tolerance, event.age_s)
+        told = _kept(self.told, event.symbol, _Told())
+        if told.at != at:
+            told.at, told.claims = at, {}
+        for other, claim in told.claims.items():
+            pair = Pair(*sorted((event.source, other)))
+            shared = _shared(event, claim)
+            if other != event.source and shared is not None and at - told.counted.get(pair, -math.inf) >= LONGEST_LAG_S:
+                told.counted[pair] = at
+                yield pair, Dependence(float(shared), float(not shared), 0.0, at)
+        told.claims[event.source] = event
 
 
 def _judged(
@@ -184,14 +198,20 @@ def _judged(
     return Dependence(0.0, 1.0, 0.0, at)
 
 
-def _shared(event: Compared, error: float, tolerance: float) -> bool | None:
-    """Whether an error is the other's too; None when neither is wrong or when it cannot be told."""
-    if abs(event.error) <= event.tolerance and abs(error) <= tolerance:
+def _shared(first: Compared, second: Compared) -> bool | None:
+    """Whether an error is the other's too; None when neither is wrong, or when it cannot be told."""
+    if not (_is_wrong(first) or _is_wrong(second)):
         return None
-    apart = abs(event.error - error)
+    apart = abs(first.error - second.error)
     if apart <= _SAME:
         return True
-    return False if apart > min(event.tolerance, tolerance) else None
+    return False if apart > min(first.tolerance, second.tolerance) else None
+
+
+def _is_wrong(claim: Compared) -> bool:
+    """Whether neither its age nor another unit or split explains the error."""
+    drift = math.sqrt(max(claim.unit, 0.0) * max(claim.age_s or 0.0, 0.0))
+    return max(claim.fault_band, _DEVIATIONS * drift) < abs(claim.error) < _CONVENTION
 
 
 def _kept(store: dict[KeyT, ValueT], key: KeyT, otherwise: ValueT) -> ValueT:
