@@ -15,8 +15,8 @@ from mdagent_mcp.domain.service import AnswerKind, Progress
 from mdagent_mcp.domain.status import Overall, SourceStatus
 from mdagent_mcp.engine.flight import WorkFailedError
 from mdagent_mcp.engine.history import HistoryEngine
-from mdagent_mcp.engine.load import QuestionLoad
 from mdagent_mcp.engine.learned import graph_view, learning_view, symbol_view
+from mdagent_mcp.engine.load import QuestionLoad
 from mdagent_mcp.engine.parts import EngineParts
 from mdagent_mcp.engine.quotes import QuoteEngine
 from mdagent_mcp.engine.refusals import NOT_TO_ESTIMATE
