@@ -87,7 +87,7 @@ async def open_app(
             imitating = any(client.imitates_browser for client in clients.values())
             await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
-        place = _memory_place(settings, path, clock)
+        place = memory_place(settings, path, clock)
         memory = await stack.enter_async_context(open_memory(place, clock, _memory_options(settings)))
         counters = AnswerCounters()
         bus.listen(memory.listen)
@@ -155,7 +155,7 @@ def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
         sources[event.source].breaker.contradicted(event.endpoint, event.symbol)
 
 
-def _memory_place(settings: Settings, path: Path | None, clock: Clock) -> Path | Database | None:
+def memory_place(settings: Settings, path: Path | None, clock: Clock) -> Path | Database | None:
     """Where memory is kept: on a server, in a file, or in RAM alone."""
     if path is None or settings.shared.memory_url is None:
         return path

@@ -69,6 +69,27 @@ async def read_cells(connection: Connection, *, whole_sources_only: bool = False
     return dict(_cell(row) for row in rows)
 
 
+async def read_cells_of(connection: Connection, symbols: Iterable[str]) -> dict[CellKey, Cell]:
+    """What was learned about sources as far as it is about these instruments."""
+    found: dict[CellKey, Cell] = {}
+    for keys in _chunks(symbols):
+        marks = ",".join("?" for _ in keys)
+        rows = await connection.execute_fetchall(
+            f"SELECT {_CELL} FROM cell WHERE scope IN ({marks})",  # noqa: S608 - marks only
+            tuple(f"symbol:{symbol}" for symbol in keys),
+        )
+        found.update(map(_cell, rows))
+    return found
+
+
+async def read_source_cells(connection: Connection) -> dict[CellKey, Cell]:
+    """What was learned about sources, single instruments left out."""
+    rows = await connection.execute_fetchall(
+        f"SELECT {_CELL} FROM cell WHERE scope NOT LIKE 'symbol:%'"  # noqa: S608 - constants only
+    )
+    return dict(map(_cell, rows))
+
+
 async def join_cells(connection: Connection, cells: Mapping[CellKey, Cell]) -> dict[CellKey, Cell]:
     """Join outcomes to the stored ones; returns what is stored now, leaving out what was joined in SQL.
 
@@ -114,6 +135,28 @@ async def read_symbols(connection: Connection, most: int) -> dict[str, SymbolKno
         (most,),
     )
     return {known.symbol: known for known in map(_symbol, reversed(list(rows)))}
+
+
+async def read_symbols_named(connection: Connection, symbols: Iterable[str]) -> dict[str, SymbolKnowledge]:
+    """What was learned about these instruments."""
+    found: dict[str, SymbolKnowledge] = {}
+    for keys in _chunks(symbols):
+        marks = ",".join("?" for _ in keys)
+        rows = await connection.execute_fetchall(
+            f"SELECT {_SYMBOL} FROM symbol WHERE symbol IN ({marks})",  # noqa: S608 - marks only
+            tuple(keys),
+        )
+        found.update({known.symbol: known for known in map(_symbol, rows)})
+    return found
+
+
+async def most_used_symbols(connection: Connection, most: int) -> tuple[list[str], int]:
+    """The instruments that were learned about most, and how many there are in all."""
+    rows = await connection.execute_fetchall(
+        "SELECT symbol FROM symbol ORDER BY observations DESC, symbol LIMIT ?", (most,)
+    )
+    ((count,),) = await connection.execute_fetchall("SELECT count(*) FROM symbol")
+    return [str(symbol) for (symbol,) in rows], int(count)
 
 
 async def join_symbols(connection: Connection, symbols: Mapping[str, SymbolKnowledge]) -> dict[str, SymbolKnowledge]:

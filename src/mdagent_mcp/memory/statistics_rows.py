@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from mdagent_mcp.memory.connection import Connection
@@ -21,6 +21,27 @@ async def find_statistics(connection: Connection, names: Sequence[str]) -> dict[
         f"SELECT symbol, updated_at, body FROM symbol_statistics WHERE symbol IN ({marks})",  # noqa: S608 - marks only
         tuple(names),
     )
+    return {symbol: from_text(symbol, updated_at, body) for symbol, updated_at, body in rows}
+
+
+async def read_statistics_of(connection: Connection, symbols: Iterable[str]) -> dict[str, SymbolStatistics]:
+    """How these instruments behave."""
+    found: dict[str, SymbolStatistics] = {}
+    waiting = list(symbols)
+    for start in range(0, len(waiting), _CHUNK):
+        keys = waiting[start : start + _CHUNK]
+        marks = ",".join("?" for _ in keys)
+        rows = await connection.execute_fetchall(
+            f"SELECT symbol, updated_at, body FROM symbol_statistics WHERE symbol IN ({marks})",  # noqa: S608 - marks only
+            tuple(keys),
+        )
+        found.update({symbol: from_text(symbol, updated_at, body) for symbol, updated_at, body in rows})
+    return found
+
+
+async def read_all_statistics(connection: Connection) -> dict[str, SymbolStatistics]:
+    """How every instrument behaves."""
+    rows = await connection.execute_fetchall("SELECT symbol, updated_at, body FROM symbol_statistics")
     return {symbol: from_text(symbol, updated_at, body) for symbol, updated_at, body in rows}
 
 

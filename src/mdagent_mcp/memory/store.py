@@ -28,11 +28,16 @@ from mdagent_mcp.memory.archive import find_evidence, find_latest
 from mdagent_mcp.memory.backlog import AnswerCount, Membership
 from mdagent_mcp.memory.connection import Connection, StoreError
 from mdagent_mcp.memory.database import Database, FileDatabase, RamDatabase
+from mdagent_mcp.memory.dependence import Pair, proven
 from mdagent_mcp.memory.evidence import Answer
+from mdagent_mcp.memory.finding_rows import Curve, read_curve
+from mdagent_mcp.memory.findings import FindingsLearner
 from mdagent_mcp.memory.knowledge import Snapshot, SourceKnowledge, Totals, source_knowledge
 from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, learn_fetched, learn_judged
 from mdagent_mcp.memory.lessons import Lessons, combine_lessons, learn
-from mdagent_mcp.memory.rows import CHUNK, find_symbols, read_cells, read_faults, read_memberships, read_symbols
+from mdagent_mcp.memory.patterns import PatternBook, find_patterns
+from mdagent_mcp.memory.rows import CHUNK, find_symbols
+from mdagent_mcp.memory.snapshots import read_snapshot, read_symbol_snapshot
 from mdagent_mcp.memory.statistics_rows import find_statistics
 from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, learn_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols, learn_symbol
@@ -56,6 +61,8 @@ class _Stored:
         statistics: how they behave; likewise.
         views: knowledge about sources as it was last asked for; forgotten when something changes it.
         lessons: everything that authorities taught, as it was last asked for; likewise.
+        patterns: recurring faults in the findings; None until they are asked for again.
+        copies: pairs of sources that are one voice by the findings; likewise.
     """
 
     most: int
@@ -64,10 +71,13 @@ class _Stored:
     statistics: dict[str, SymbolStatistics | None] = field(default_factory=dict)
     views: dict[str, SourceKnowledge | None] = field(default_factory=dict)
     lessons: Lessons | None = None
+    patterns: PatternBook | None = None
+    copies: tuple[Pair, ...] | None = None
 
     def begin_with(self, loaded: Loaded) -> None:
         """Start over with what a store that was just opened holds."""
         self.loaded, self.lessons = loaded, None
+        self.patterns = self.copies = None
         for known in (self.symbols, self.statistics, self.views):
             known.clear()
 
@@ -85,6 +95,8 @@ class _Stored:
         self._bound()
         self.views.clear()
         self.lessons = None
+        self.loaded.findings.update(written.findings)
+        self.patterns = self.copies = None
 
     def recalled(
         self, asked: Iterable[str], symbols: Mapping[str, SymbolKnowledge], statistics: Mapping[str, SymbolStatistics]
@@ -111,6 +123,7 @@ class Memory:
         self._clock = clock
         self._reading_trouble = ""
         self._traces = TraceBook()
+        self._findings = FindingsLearner()
 
     @property
     def state(self) -> str:
@@ -129,10 +142,12 @@ class Memory:
         self._writer.backlog.add_answer(answer)
         if isinstance(answer, QuoteAnswer):
             self._learn_quote(answer)
+            self._writer.backlog.add_findings(self._findings.learn_answer(answer))
         self._writer.notice()
 
     def listen(self, event: Event) -> None:
         """Learn from what lower layers say; returns at once."""
+        self._writer.backlog.add_findings(self._findings.learn_event(event))
         match event:
             case Fetched():
                 self._learn_cells(event.source, learn_fetched(event))
@@ -221,6 +236,18 @@ class Memory:
             self._stored.lessons = reduce(combine_lessons, parts)
         return self._stored.lessons
 
+    def patterns(self) -> PatternBook:
+        """Faults that recur, as of the last batch that was written."""
+        if self._stored.patterns is None:
+            self._stored.patterns = find_patterns(self._stored.loaded.findings.tallies)
+        return self._stored.patterns
+
+    def copies(self) -> tuple[Pair, ...]:
+        """Sources that make the same mistakes and are one voice, as of the last batch that was written."""
+        if self._stored.copies is None:
+            self._stored.copies = proven(self._stored.loaded.findings.dependences)
+        return self._stored.copies
+
     def totals(self) -> Totals:
         """How much is remembered now."""
         stored, waiting = self._stored, {*self._writer.under_way.symbols, *self._writer.backlog.symbols}
@@ -235,23 +262,30 @@ class Memory:
         """Write everything that waits now, as the background task does by itself."""
         await self._writer.flush()
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, symbols: int | None = None) -> Snapshot:
         """Everything learned, as the store holds it after writing what waits.
+
+        Args:
+            symbols: how many instruments, those learned about most; None for all of them.
 
         Raises:
             StoreError: when the store cannot be read.
         """
+        return await read_snapshot(await self._reader(), self.totals(), symbols)
+
+    async def symbol_snapshot(self, symbol: str) -> Snapshot:
+        """What was learned about one instrument, as `snapshot`."""
+        return await read_symbol_snapshot(await self._reader(), symbol, self.totals())
+
+    async def curve(self, sessions: int) -> Curve:
+        """The figures of the latest sessions, this one included, as `snapshot`."""
+        return await read_curve(await self._reader(), sessions)
+
+    async def _reader(self) -> Connection:
         await self.flush()
         if self._writer.opened is None:
             raise StoreError(self.state)
-        reader = self._writer.opened.reader
-        return Snapshot(
-            await read_cells(reader),
-            await read_faults(reader),
-            await read_symbols(reader, self._stored.loaded.symbols),
-            await read_memberships(reader),
-            self.totals(),
-        )
+        return self._writer.opened.reader
 
     def _learn_quote(self, answer: QuoteAnswer) -> None:
         statistics = learn_statistics(answer, self.symbol_knowledge(answer.symbol))

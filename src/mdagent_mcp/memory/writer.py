@@ -22,6 +22,8 @@ from mdagent_mcp.memory.archive import ArchiveLimits, EvidenceRow, encoded, prun
 from mdagent_mcp.memory.backlog import Backlog, BacklogLimits
 from mdagent_mcp.memory.connection import Connection, InDoubtError, StoreError
 from mdagent_mcp.memory.database import Database, Opened
+from mdagent_mcp.memory.finding_rows import join_findings, prune_findings, read_findings
+from mdagent_mcp.memory.findings import Findings
 from mdagent_mcp.memory.learning import Cell, CellKey
 from mdagent_mcp.memory.lesson_rows import join_lessons, read_lessons
 from mdagent_mcp.memory.lessons import Lessons
@@ -93,6 +95,7 @@ class Loaded:
         sessions: that have written there.
         symbols: how many instruments something is known about.
         latest: those of them that were learned last, the latest first.
+        findings: deviations, dependences and recurring faults of whole sources.
     """
 
     cells: dict[CellKey, Cell] = field(default_factory=dict)
@@ -100,6 +103,7 @@ class Loaded:
     sessions: int = 0
     symbols: int = 0
     latest: tuple[str, ...] = ()
+    findings: Findings = field(default_factory=Findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ class Written:
     statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
     lessons: Lessons | None = None
     symbol_count: int | None = None
+    findings: Findings = field(default_factory=Findings)
 
 
 class Listener(Protocol):
@@ -312,6 +317,7 @@ class Writer:
         symbols = await join_symbols(connection, batch.symbols)
         statistics = await join_statistics(connection, batch.statistics)
         lessons = await join_lessons(connection, batch.lessons)
+        findings = await join_findings(connection, self._session, batch.findings)
         await join_faults(connection, batch.faults)
         await join_memberships(connection, batch.memberships)
         if evidence:
@@ -322,8 +328,9 @@ class Writer:
         if self._batches % _PRUNED_EVERY == 0 or (symbol_count or 0) > options.symbols:
             await prune_knowledge(connection, options.parts, options.symbols)
             await prune_statistics(connection, options.symbols)
+            await prune_findings(connection, options.parts)
             symbol_count = await count_symbols(connection)
-        return Written(cells, symbols, statistics, lessons, symbol_count)
+        return Written(cells, symbols, statistics, lessons, symbol_count, findings)
 
     async def _pause(self, until: asyncio.Event, seconds: float) -> None:
         with suppress(TimeoutError), self._clock.limit(seconds):
@@ -337,4 +344,5 @@ async def _load(connection: Connection) -> Loaded:
         await count_sessions(connection),
         await count_symbols(connection),
         await latest_symbols(connection, _LATEST),
+        await read_findings(connection),
     )
