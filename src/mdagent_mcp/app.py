@@ -87,8 +87,9 @@ async def open_app(
             imitating = any(client.imitates_browser for client in clients.values())
             await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
-        place = memory_place(settings, path, clock)
-        memory = await stack.enter_async_context(open_memory(place, clock, _memory_options(settings)))
+        memory = await stack.enter_async_context(
+            open_memory(memory_place(settings, path, clock), clock, _memory_options(settings))
+        )
         counters = AnswerCounters()
         bus.listen(memory.listen)
         bus.listen(counters)
