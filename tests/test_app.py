@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mdagent_mcp.app import open_app
@@ -12,7 +13,9 @@ from mdagent_mcp.config.loading import load
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.questions import InvalidArgumentError, QuoteQuestion
 from mdagent_mcp.domain.status import SourceState
+from mdagent_mcp.memory.store import open_memory
 from mdagent_mcp.testing import ManualClock
+from memory.memory_samples import quote_answer
 from story.simulated_world import Unreachable, turning
 
 NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
@@ -48,6 +51,35 @@ async def test_an_unknown_source_is_refused_by_name() -> None:
     async with open_app(load({}).settings, clock=ManualClock(NOON), data_dir=None) as app:
         with pytest.raises(InvalidArgumentError, match="source: must be one of yahoo, nasdaq"):
             await app.source_status("bloomberg")
+
+
+async def test_a_shared_memory_that_is_away_is_told_in_the_status_and_is_no_error(tmp_path: Path) -> None:
+    """The server is named without its password; without a data directory nothing is shared."""
+    url = "postgresql://someone:S3cret@127.0.0.1:9/memory"
+    settings = load({"MDAGENT_SHARED__MEMORY_URL": url}).settings
+    states = []
+    for folder in (tmp_path, None):
+        async with open_app(settings, clock=ManualClock(NOON), data_dir=folder) as app:
+            states.append((await app.source_status())[1].memory_state)
+    assert states == [
+        "kept in RAM until it can be saved: the shared memory at 127.0.0.1:9 cannot be used (ConnectionRefusedError)",
+        "ok",
+    ]
+
+
+async def test_a_question_begins_with_what_is_stored_about_its_instruments(tmp_path: Path) -> None:
+    """The store holds something about two of them from an earlier session; one is asked about."""
+    clock = ManualClock(NOON)
+    async with open_memory(tmp_path / "memory.sqlite3", clock) as memory:
+        for symbol in ("AAPL", "MSFT"):
+            memory.keep(quote_answer(f"q-{symbol}", symbol, at=NOON))
+    async with open_app(
+        load({}).settings, clock=clock, data_dir=tmp_path, open_transport=lambda _: Unreachable()
+    ) as app:
+        known = app._parts.memory.symbol_knowledge
+        with anyio.move_on_after(0.5):
+            await app.quotes(QuoteQuestion((parse_symbol("AAPL"),)))
+        assert (known("AAPL") is None, known("MSFT") is None) == (False, True)
 
 
 async def test_memory_lies_in_the_data_directory_and_holds_no_key(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from mdagent_mcp.engine.parts import EngineParts, FreshnessOptions
 from mdagent_mcp.engine.service import Engine, Reporting
 from mdagent_mcp.engine.status import source_status
 from mdagent_mcp.memory.archive import ArchiveLimits
+from mdagent_mcp.memory.database import Database
+from mdagent_mcp.memory.postgres import PostgresDatabase
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
 from mdagent_mcp.monitoring.alert_rules import RuleLimits
 from mdagent_mcp.monitoring.alert_watch import Alerts
@@ -85,7 +87,9 @@ async def open_app(
             imitating = any(client.imitates_browser for client in clients.values())
             await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
-        memory = await stack.enter_async_context(open_memory(path, clock, _memory_options(settings)))
+        memory = await stack.enter_async_context(
+            open_memory(memory_place(settings, path, clock), clock, _memory_options(settings))
+        )
         counters = AnswerCounters()
         bus.listen(memory.listen)
         bus.listen(counters)
@@ -150,6 +154,13 @@ def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
     """A price that the consensus found wrong is a failure of its source as well."""
     if isinstance(event, Judged) and event.agreed is False and event.source in sources:
         sources[event.source].breaker.contradicted(event.endpoint, event.symbol)
+
+
+def memory_place(settings: Settings, path: Path | None, clock: Clock) -> Path | Database | None:
+    """Where memory is kept: on a server, in a file, or in RAM alone."""
+    if path is None or settings.shared.memory_url is None:
+        return path
+    return PostgresDatabase(settings.shared.memory_url.get_secret_value(), clock)
 
 
 def _budgets(settings: Settings, path: Path | None, stack: AsyncExitStack) -> BudgetStore:

@@ -58,6 +58,7 @@ _EMPTY_SOURCE: dict[str, Any] = {
     "weight": 0.5,
     "last_error": None,
     "successors": [],
+    "learned": [],
 }
 
 

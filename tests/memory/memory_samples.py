@@ -22,6 +22,7 @@ from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.prices import Adjustment, Bar, Interval, Session
 from mdagent_mcp.domain.quality import Dimension, DimensionScore, Finding, Grade, Severity, Verdict, assess
 from mdagent_mcp.domain.vendor import Endpoint
+from mdagent_mcp.memory.store import Memory
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
 
@@ -134,3 +135,10 @@ def fetched(
 def judged(source: str = "alpha", *, agreed: bool | None, fault: str = "", symbol: str = "AAPL") -> Judged:
     """A verdict about a quote."""
     return Judged(source, symbol, Endpoint.QUOTE, NOON, agreed, fault)
+
+
+async def run(memory: Memory, statement: str) -> None:
+    """Run a statement on the connection that memory writes with."""
+    opened = memory._writer.opened
+    assert opened is not None
+    await opened.connection.execute_fetchall(statement)

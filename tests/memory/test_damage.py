@@ -11,7 +11,7 @@ from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.memory.backlog import BacklogLimits
 from mdagent_mcp.memory.store import Memory, MemoryOptions, open_memory
 from mdagent_mcp.testing import ManualClock
-from memory.memory_samples import NOON, fetched, history_answer, quote_answer
+from memory.memory_samples import NOON, fetched, history_answer, quote_answer, run
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_a_directory_in_place_of_the_file_leaves_memory_in_ram(tmp_path: P
     path.mkdir()
     async with open_memory(path, clock) as memory:
         assert memory.state == (
-            "kept in RAM only, lost at the end: memory.sqlite3 cannot be used (unable to open database file)"
+            "kept in RAM until it can be saved: memory.sqlite3 cannot be used (unable to open database file)"
         )
         await _works(memory)
 
@@ -89,7 +89,7 @@ async def test_a_file_in_place_of_the_directory_leaves_memory_in_ram(tmp_path: P
     """The same where the directory cannot be made."""
     (tmp_path / "data").write_text("a file")
     async with open_memory(tmp_path / "data" / "memory.sqlite3", clock) as memory:
-        assert memory.state == "kept in RAM only, lost at the end: memory.sqlite3 cannot be used (Not a directory)"
+        assert memory.state == "kept in RAM until it can be saved: memory.sqlite3 cannot be used (Not a directory)"
         await _works(memory)
     assert (tmp_path / "data").read_text() == "a file"
 
@@ -106,7 +106,7 @@ async def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path, clock: M
     before = path.read_bytes()
     async with open_memory(path, clock) as memory:
         assert memory.state == (
-            "kept in RAM only, lost at the end: memory.sqlite3 cannot be used "
+            "kept in RAM until it can be saved: memory.sqlite3 cannot be used "
             "(written by a newer version (its schema has 999_later))"
         )
         await _works(memory)
@@ -154,7 +154,7 @@ async def test_a_lock_held_by_another_program_is_waited_out_in_ram(tmp_path: Pat
     """Somebody's open transaction delays writing; afterwards everything is there, once."""
     path = tmp_path / "memory.sqlite3"
     async with open_memory(path, clock) as memory:
-        await memory._connection.execute("PRAGMA busy_timeout=10")
+        await run(memory, "PRAGMA busy_timeout=10")
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         memory.listen(fetched("alpha"))
@@ -192,4 +192,4 @@ async def test_a_closed_memory_answers_none(clock: ManualClock) -> None:
 
 async def _limit_pages(memory: Memory, pages: int) -> None:
     """SQLite's own way to make a disk full."""
-    await memory._connection.execute(f"PRAGMA max_page_count={pages}")
+    await run(memory, f"PRAGMA max_page_count={pages}")

@@ -6,11 +6,13 @@ import io
 import json
 import math
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import networkx as nx
 import pytest
 
+from mdagent_mcp.domain.events import Compared, Stamped
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.memory.graph import build_graph, to_graphml, to_json_data
@@ -18,6 +20,8 @@ from mdagent_mcp.memory.knowledge import Snapshot, Totals
 from mdagent_mcp.memory.store import open_memory
 from mdagent_mcp.testing import ManualClock
 from memory.memory_samples import NOON, fetched, judged, quote_answer
+from memory.test_findings_kept import london_faults
+from memory.test_symbol_statistics import confirmed
 
 
 @pytest.fixture
@@ -43,6 +47,8 @@ async def test_nodes_and_edges_have_their_kinds(snapshot: Snapshot) -> None:
         "symbol:BTC-USD": "symbol",
         "asset:us_equity": "asset",
         "asset:crypto": "asset",
+        "venue:XNYS": "venue",
+        "venue:24/7": "venue",
         "fault:timeout": "fault",
         "fault:unit": "fault",
     }
@@ -59,7 +65,9 @@ async def test_nodes_and_edges_have_their_kinds(snapshot: Snapshot) -> None:
         ("source:beta", "symbol:AAPL", "SERVES:quote"),
         ("source:beta", "symbol:BTC-USD", "SERVES:quote"),
         ("symbol:AAPL", "asset:us_equity", "ON"),
+        ("symbol:AAPL", "venue:XNYS", "ON"),
         ("symbol:BTC-USD", "asset:crypto", "ON"),
+        ("symbol:BTC-USD", "venue:24/7", "ON"),
     ]
 
 
@@ -110,6 +118,56 @@ def test_nothing_learned_is_an_empty_graph() -> None:
         "edges": [],
     }
     assert "graphml" in to_graphml(empty)
+
+
+@pytest.fixture
+async def rich() -> Snapshot:
+    """Everything that can be found out: a wrong unit in London, a copy, a bias, behaviour by time of day."""
+    async with open_memory(None, ManualClock(NOON)) as memory:
+        london_faults(memory, 0, 20)
+        for n in range(40):
+            memory.keep(confirmed(101.0 + n / 100, NOON + timedelta(seconds=10 * n)))
+        memory.listen(Compared("alpha", "AAPL", "volume", NOON, math.log(0.5), 0.05, math.inf, 0.0025, None))
+        for _ in range(25):
+            memory.listen(Stamped("alpha", NOON, -1.2))
+        return await memory.snapshot()
+
+
+async def test_what_was_found_out_is_in_the_graph(rich: Snapshot) -> None:
+    """Biases, copies, patterns with their evidence, faults of instruments, behaviour, gaps, clocks."""
+    graph = build_graph(rich)
+    assert graph.edges["source:alpha", "field:volume", "BIAS_ON:asset:us_equity"]["ratio"] == pytest.approx(0.5)
+    assert graph.edges["source:alpha", "field:price", "BIAS_ON:symbol:AAPL"]["bias"] == pytest.approx(1e-3, rel=0.01)
+    copies = graph.edges["source:alpha_copy", "source:alpha", "COPIES"]
+    assert copies["proven"] is True
+    assert copies["lower_bound"] > 0.5
+    pattern = "pattern:alpha|unit|venue:XLON"
+    assert graph.nodes[pattern]["count"] == 20
+    assert graph.nodes[pattern]["evidence"] == "l-17 l-18 l-19"
+    assert {(start, end) for start, end, kind in graph.edges(keys=True) if pattern in {start, end}} == {
+        ("source:alpha", pattern),
+        (pattern, "fault:unit"),
+        (pattern, "venue:XLON"),
+    }
+    had = graph.edges["symbol:VOD.L", "fault:unit", "HAD:alpha"]
+    assert (had["n"], had["evidence_id"], had["source"]) == (20, "l-19", "alpha")
+    behaves = graph.edges["symbol:AAPL", "bucket:1200", "BEHAVES"]
+    assert behaves["volatility_per_sqrt_s"] > 0
+    assert graph.nodes["source:alpha"]["clock_offset_s"] == pytest.approx(1.5)
+    assert {str(attributes["kind"]) for _, attributes in graph.nodes(data=True)} == {
+        "source", "group", "symbol", "asset", "venue", "fault", "field", "bucket", "pattern",
+    }  # fmt: skip
+
+
+async def test_the_whole_graph_is_typed_finite_and_reads_back(rich: Snapshot) -> None:
+    """In GraphML too."""
+    graph = build_graph(rich)
+    for name, value in _attributes(graph):
+        assert type(value) in {str, int, float, bool}, name
+        assert not isinstance(value, float) or math.isfinite(value), name
+    again: Any = nx.read_graphml(io.BytesIO(to_graphml(graph).encode()), force_multigraph=True)
+    assert sorted(again.nodes(data=True)) == sorted(graph.nodes(data=True))
+    assert sorted(again.edges(keys=True)) == sorted(graph.edges(keys=True))
 
 
 def _attributes(graph: Any) -> Iterator[tuple[str, object]]:

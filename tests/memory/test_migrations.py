@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiosqlite
 import pytest
 
+from mdagent_mcp.memory.connection import StoreError
 from mdagent_mcp.memory.migrations import MIGRATIONS, Migration, NewerSchemaError, applied, migrate
+from mdagent_mcp.memory.sqlite_connection import SqliteConnection
 
 FIRST = Migration("001_first", ("CREATE TABLE one (a)", "INSERT INTO one VALUES (1)"))
 SECOND = Migration("002_second", ("ALTER TABLE one ADD COLUMN b", "UPDATE one SET b = 2"))
@@ -17,13 +18,13 @@ BROKEN = Migration("003_broken", ("INSERT INTO one VALUES (3, 3)", "INSERT INTO 
 
 
 @pytest.fixture
-async def connection(tmp_path: Path) -> AsyncIterator[aiosqlite.Connection]:
+async def connection(tmp_path: Path) -> AsyncIterator[SqliteConnection]:
     """An empty database."""
     async with aiosqlite.connect(tmp_path / "some.sqlite3", isolation_level=None) as opened:
-        yield opened
+        yield SqliteConnection(opened)
 
 
-async def test_each_step_is_carried_out_once_and_recorded(connection: aiosqlite.Connection) -> None:
+async def test_each_step_is_carried_out_once_and_recorded(connection: SqliteConnection) -> None:
     """A second run does nothing; a step appended later is carried out alone."""
     assert await applied(connection) == ()
     assert await migrate(connection, 1.0, (FIRST,)) == ("001_first",)
@@ -34,15 +35,15 @@ async def test_each_step_is_carried_out_once_and_recorded(connection: aiosqlite.
     assert await applied(connection) == ("001_first", "002_second")
 
 
-async def test_a_step_that_fails_leaves_nothing_of_itself(connection: aiosqlite.Connection) -> None:
+async def test_a_step_that_fails_leaves_nothing_of_itself(connection: SqliteConnection) -> None:
     """The steps before it stay, the half of it that worked is undone, and it is not recorded."""
-    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+    with pytest.raises(StoreError, match="nowhere"):
         await migrate(connection, 1.0, (FIRST, SECOND, BROKEN))
     assert await _rows(connection, "SELECT a, b FROM one") == [(1, 2)]
     assert await applied(connection) == ("001_first", "002_second")
 
 
-async def test_a_store_with_unknown_steps_is_refused_unchanged(connection: aiosqlite.Connection) -> None:
+async def test_a_store_with_unknown_steps_is_refused_unchanged(connection: SqliteConnection) -> None:
     """A newer version's store is not touched by an older one, and the error names the step."""
     await migrate(connection, 1.0, (FIRST, SECOND))
     with pytest.raises(NewerSchemaError, match="002_second"):
@@ -56,7 +57,7 @@ def test_names_are_unique_and_in_order() -> None:
     assert names == sorted(set(names))
 
 
-async def test_a_new_store_gets_every_table(connection: aiosqlite.Connection) -> None:
+async def test_a_new_store_gets_every_table(connection: SqliteConnection) -> None:
     """The released steps carry out on an empty database."""
     assert await migrate(connection, 1.0) == tuple(migration.name for migration in MIGRATIONS)
     tables = await _rows(connection, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
@@ -64,17 +65,23 @@ async def test_a_new_store_gets_every_table(connection: aiosqlite.Connection) ->
         "cell",
         "clock_offset",
         "confidence",
+        "dependence",
+        "deviation",
         "evidence",
         "fault",
+        "fault_tally",
         "interval_miss",
         "membership",
         "migration",
+        "note",
         "session",
+        "session_figures",
         "symbol",
+        "symbol_fault",
         "symbol_statistics",
         "track_record",
     }
 
 
-async def _rows(connection: aiosqlite.Connection, query: str) -> list[tuple[object, ...]]:
+async def _rows(connection: SqliteConnection, query: str) -> list[tuple[object, ...]]:
     return [tuple(row) for row in await connection.execute_fetchall(query)]

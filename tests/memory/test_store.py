@@ -76,6 +76,7 @@ async def test_a_restart_keeps_evidence_and_what_was_learned(path: Path, clock: 
             21,
             NOON,
         )
+        await memory.recall(["AAPL"])
         assert memory.symbol_knowledge("AAPL") == symbol
         assert await memory.evidence("q-1") == quote
         assert await memory.latest("AAPL", "history") == series
@@ -204,7 +205,7 @@ async def test_the_first_answer_under_an_id_stays(path: Path, clock: ManualClock
 
 async def test_knowledge_is_bounded_in_ram_and_on_disk(path: Path, clock: ManualClock) -> None:
     """Of instruments and of their cells those touched last are kept; what is known of the source stays."""
-    options = MemoryOptions(symbols=3, parts=2)
+    options = MemoryOptions(symbols=3, parts=2, recalled=3)
     for session in range(2):
         async with open_memory(path, clock, options) as memory:
             for n in range(5):

@@ -178,6 +178,7 @@ async def test_behaviour_is_known_at_once_and_after_a_restart(tmp_path: Path) ->
     clock = ManualClock(NOON)
     for session in range(2):
         async with open_memory(path, clock) as memory:
+            await memory.recall(["AAPL"])
             for n in range(10):
                 at = NOON + timedelta(seconds=20 * (10 * session + n))
                 memory.keep(confirmed(101.0 + 0.01 * n, at))

@@ -15,7 +15,7 @@ from mdagent_mcp.memory.backlog import AnswerCount, Backlog, BacklogLimits, Memb
 from mdagent_mcp.memory.learning import Cell, CellKey
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
 from mdagent_mcp.testing import ManualClock
-from memory.memory_samples import NOON, fetched, history_answer, quote_answer
+from memory.memory_samples import NOON, fetched, history_answer, quote_answer, run
 
 
 async def _until(condition: Callable[[], bool], clock: ManualClock) -> None:
@@ -29,11 +29,11 @@ async def test_a_refused_write_is_tried_again_by_itself(tmp_path: Path) -> None:
     """The disk is full at first; five seconds later there is room and everything is written."""
     clock = ManualClock(NOON)
     async with open_memory(tmp_path / "memory.sqlite3", clock) as memory:
-        await memory._connection.execute("PRAGMA max_page_count=1")
+        await run(memory, "PRAGMA max_page_count=1")
         memory.keep(history_answer(bars=4000))
         await clock.advance(1.0)
         await _until(lambda: memory.state.startswith("not saving"), clock)
-        await memory._connection.execute("PRAGMA max_page_count=1000000")
+        await run(memory, "PRAGMA max_page_count=1000000")
         await clock.advance(5.0)
         await clock.advance(1.0)
         await _until(lambda: memory.state == "ok", clock)

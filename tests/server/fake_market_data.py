@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 
@@ -235,6 +236,21 @@ class FakeMarketData:
         """The quote, for AAPL alone."""
         await self._enter(("explain_symbol", instrument.symbol, kind))
         return QUOTE if instrument.symbol == "AAPL" and kind == "quote" else None
+
+    async def memory_graph(self) -> Mapping[str, Any]:
+        """A graph of one node."""
+        await self._enter("memory_graph")
+        return {"totals": {"symbols": 1}, "nodes": [{"id": "source:finnhub", "kind": "source"}], "edges": []}
+
+    async def memory_of_symbol(self, instrument: Instrument) -> Mapping[str, Any] | None:
+        """Something about AAPL alone."""
+        await self._enter(("memory_of_symbol", instrument.symbol))
+        return {"symbol": "AAPL", "nodes": [], "edges": []} if instrument.symbol == "AAPL" else None
+
+    async def learning(self) -> Mapping[str, Any]:
+        """One session."""
+        await self._enter("learning")
+        return {"sessions": [{"requests": 3}]}
 
     def opener(self) -> Callable[[], AbstractAsyncContextManager[FakeMarketData]]:
         """What `build_server` opens; opening and closing are kept in `asked` as words."""

@@ -24,7 +24,10 @@ CALLS: dict[str, dict[str, Any]] = {
     "source_status": {},
     "explain_quality": {"symbol": "AAPL"},
 }
-TEMPLATES = {"mdagent://history/{evidence_id}": "mdagent://history/h-1"}
+TEMPLATES = {
+    "mdagent://history/{evidence_id}": "mdagent://history/h-1",
+    "mdagent://memory/symbol/{symbol}": "mdagent://memory/symbol/AAPL",
+}
 
 
 async def walk(client: Client, revision: str) -> None:

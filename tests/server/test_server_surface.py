@@ -208,8 +208,16 @@ async def test_resources_and_prompts_are_listed(era: Era) -> None:
         resources = (await client.list_resources()).resources
         templates = (await client.list_resource_templates()).resource_templates
         prompts = (await client.list_prompts()).prompts
-    assert [r.uri for r in resources] == ["mdagent://rubric", "mdagent://sources"]
-    assert [t.uri_template for t in templates] == ["mdagent://history/{evidence_id}"]
+    assert [r.uri for r in resources] == [
+        "mdagent://rubric",
+        "mdagent://sources",
+        "mdagent://memory/graph",
+        "mdagent://learning",
+    ]
+    assert [t.uri_template for t in templates] == [
+        "mdagent://history/{evidence_id}",
+        "mdagent://memory/symbol/{symbol}",
+    ]
     assert {p.name: [a.name for a in p.arguments or ()] for p in prompts} == {
         "compare-sources": ["symbol"],
         "investigate-bad-data": ["symbol", "observation"],

@@ -32,6 +32,7 @@ FINNHUB_JSON = {
     "last_success_at": "2026-11-23T15:04:12.5Z",
     "last_error": None,
     "successors": [],
+    "learned": [],
 }
 EXPLANATION_JSON = {
     "symbol": "AAPL",

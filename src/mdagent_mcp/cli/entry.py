@@ -30,6 +30,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "explain": ("answering", "explain"),
         "config": ("configuration", "config"),
         "doctor": ("doctor", "doctor"),
+        "memory": ("memory", "memory"),
         "parse": ("recorded_exchange", "parse"),
         "record": ("recording", "record"),
     }

@@ -146,6 +146,7 @@ def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     doctor.add_argument("--offline", action="store_true", help="ask no source; otherwise each is asked once")
     doctor.add_argument("--alerts", action="store_true", help="send a test message to every alert channel")
     doctor.add_argument("--json", action="store_true", help="print as JSON")
+    _add_memory(add("memory", "What was learned about sources and symbols: look at it, take it along, forget it"))
     parse = add("parse", "What our parser reads from one recorded HTTP exchange, offline, as JSON")
     parse.add_argument("source", metavar="SOURCE", help="whose exchange it is, such as yahoo")
     parse.add_argument("--url", required=True, help="as it was requested")
@@ -158,3 +159,32 @@ def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     record.add_argument("symbol", metavar="SYMBOL")
     record.add_argument("--history", action="store_true", help="a month of daily bars instead of the current price")
     record.add_argument("--out", default=".", metavar="DIR", help="where the two files are written (default: here)")
+
+
+def _add_memory(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+    act = _Commands(actions).add
+    stats = act("stats", "How much is known, of which sources, what recurs, and how good the sessions were")
+    stats.add_argument("--json", action="store_true", help="print as JSON")
+    export = act("export", "Print the knowledge graph, for another program or another machine")
+    export.add_argument(
+        "--format",
+        choices=("jsonl", "graphml"),
+        default="jsonl",
+        help="jsonl: as the reference memory server of MCP keeps it, and as `import` reads it; graphml: for Gephi, yEd "
+        "or networkx (default: %(default)s)",
+    )
+    export.add_argument(
+        "--symbols",
+        type=int,
+        metavar="N",
+        help="only the N symbols learned about most, for an agent that reads the whole file at once (default: all; an "
+        "import of such a file forgets the others)",
+    )
+    export.add_argument("--out", metavar="FILE", help="write there instead of printing")
+    read = act("import", "Replace what was learned by an exported JSONL file; kept answers and sessions stay")
+    read.add_argument("file", metavar="FILE", help="as `export` wrote it; - for stdin")
+    read.add_argument("--yes", action="store_true", help="do not ask")
+    act("reset", "Forget everything: what was learned, the sessions, every kept answer").add_argument(
+        "--yes", action="store_true", help="do not ask"
+    )

@@ -8,11 +8,11 @@ closed by one task, since a context must be left where it was entered.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
 from anyio import to_thread
@@ -194,6 +194,21 @@ class ReloadingMarketData:
         """The latest kept answer of this kind."""
         with self._using() as service:
             return await service.explain_symbol(instrument, kind)
+
+    async def memory_graph(self) -> Mapping[str, Any]:
+        """What was learned as a graph."""
+        with self._using() as service:
+            return await service.memory_graph()
+
+    async def memory_of_symbol(self, instrument: Instrument) -> Mapping[str, Any] | None:
+        """What was learned about one instrument."""
+        with self._using() as service:
+            return await service.memory_of_symbol(instrument)
+
+    async def learning(self) -> Mapping[str, Any]:
+        """The figures of the latest sessions."""
+        with self._using() as service:
+            return await service.learning()
 
     def known_symbols(self) -> tuple[str, ...]:
         """Symbols that earlier answers were about, the latest first."""

@@ -191,6 +191,7 @@ def _source_notes(source: Shown) -> list[str]:
         notes.append(f"last error: {source['last_error']}")
     if source["successors"]:
         notes.append(f"use instead: {', '.join(source['successors'])}")
+    notes.extend(source["learned"])
     return notes
 
 

@@ -6,9 +6,10 @@ memory of real ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from mdagent_mcp.config.settings import Settings, SourceSettings
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
@@ -35,7 +36,9 @@ def simulated_settings(settings: Settings, sandbox: Sandbox) -> Settings:
 
     A source that the sandbox does not speak for is not asked, and a retired one stays retired.
     """
-    return settings.model_copy(update={"sources": {vendor.id: _simulated(vendor, sandbox) for vendor in VENDORS}})
+    sources = {vendor.id: _simulated(vendor, sandbox) for vendor in VENDORS}
+    shared = settings.shared.model_copy(update={"memory_url": None})
+    return settings.model_copy(update={"sources": sources, "shared": shared})
 
 
 def simulated_data_directory(real: Path) -> Path:
@@ -95,6 +98,19 @@ class SimulatedMarketData:
     async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
         """The latest kept answer of this kind."""
         return _kept(await self._service.explain_symbol(instrument, kind))
+
+    async def memory_graph(self) -> Mapping[str, Any]:
+        """What was learned about the simulated market."""
+        return {"notice": NOTICE, **await self._service.memory_graph()}
+
+    async def memory_of_symbol(self, instrument: Instrument) -> Mapping[str, Any] | None:
+        """What was learned about one simulated instrument."""
+        found = await self._service.memory_of_symbol(instrument)
+        return None if found is None else {"notice": NOTICE, **found}
+
+    async def learning(self) -> Mapping[str, Any]:
+        """The figures of the latest sessions over the simulated market."""
+        return {"notice": NOTICE, **await self._service.learning()}
 
 
 def _kept(answer: QuoteAnswer | HistoryAnswer | None) -> QuoteAnswer | HistoryAnswer | None:

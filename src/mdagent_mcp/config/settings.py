@@ -129,11 +129,33 @@ def _shared_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _memory_url(secret: SecretStr) -> SecretStr:
+    """An address that the PostgreSQL driver reads, refused where that driver is not installed.
+
+    Raises:
+        ValueError: saying what is wrong, without the address, which may carry a password.
+    """
+    try:
+        split = urlsplit(secret.get_secret_value())
+        named = split.hostname is not None or "host=" in split.query
+        usable = split.scheme in {"postgresql", "postgres"} and named and (split.port is None or split.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("should be postgresql://user:password@host:5432/database")
+    if find_spec("asyncpg") is None:
+        raise ValueError("needs the PostgreSQL driver: pip install 'mdagent-mcp[postgres]'")
+    return secret
+
+
 class SharedSettings(_Section):
     """What several machines share."""
 
     url: Annotated[SecretStr, AfterValidator(_shared_url)] | None = Field(
         default=None, description="of a Redis or Valkey server that keeps the budgets of all replicas"
+    )
+    memory_url: Annotated[SecretStr, AfterValidator(_memory_url)] | None = Field(
+        default=None, description="of a PostgreSQL database that keeps the memory of all replicas"
     )
 
 

@@ -185,6 +185,7 @@ class QuoteContext:
         reliability_bounds: source -> learned lower bound of its reliability; only where it was learned.
         learned: what memory knows about the symbol.
         track: what the teacher has learned about the sources.
+        habits: source -> what memory warns of about it here, such as a recurring fault, as a sentence.
         suggestions: what could raise the grade beyond the sources asked, such as `finnhub (needs FINNHUB_API_KEY)`.
         thresholds: the rubric's lines.
     """
@@ -197,6 +198,7 @@ class QuoteContext:
     reliability_bounds: Mapping[str, float] = field(default_factory=dict)
     learned: SymbolKnowledge | None = None
     track: TrackKnowledge = NOTHING_TRACKED
+    habits: Mapping[str, str] = field(default_factory=dict)
     suggestions: tuple[str, ...] = ()
     thresholds: GradingThresholds = field(default_factory=GradingThresholds)
 

@@ -41,6 +41,7 @@ _VERDICT_ORDER: Final[Mapping[VoiceVerdict, int]] = {verdict: place for place, v
 _FINDINGS_TOLD: Final = 2
 _BECAUSE_LIMIT: Final = 220
 _OFFSET_TOLD_S: Final = 0.05
+_HABITS_LIMIT: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ def advice(facts: QuoteFacts, assessment: Assessment) -> dict[str, str]:
 def learned(facts: QuoteFacts) -> dict[str, str]:
     """What memory contributed, and what stands on documented defaults because memory does not know enough."""
     known = facts.context.learned
-    told = {"tolerance": _tolerance_origin(facts), **_clock_offsets(facts)}
+    told = {"tolerance": _tolerance_origin(facts), **_clock_offsets(facts), **_habits(facts)}
     if known is None:
         return told
     told = {"observations": f"{known.observations} outcomes of {facts.instrument.symbol}", **told}
@@ -240,6 +241,14 @@ def _clock_offsets(facts: QuoteFacts) -> dict[str, str]:
         if abs(offsets.get(source, 0.0)) >= _OFFSET_TOLD_S
     ]
     return {"clock_offsets": f"corrected for {joined(told)}"} if told else {}
+
+
+def _habits(facts: QuoteFacts) -> dict[str, str]:
+    """What recurs with the sources that answered, and made them count less; none told where nothing does."""
+    habits = facts.context.habits
+    asked = dict.fromkeys([o.quote.source for o in facts.observations])
+    told = [habits[source] for source in asked if source in habits] if habits else []
+    return {"recurring_faults": clean_text("; ".join(told), _HABITS_LIMIT)} if told else {}
 
 
 def _voters(facts: QuoteFacts) -> tuple[Observation, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, Protocol
 
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
 from mdagent_mcp.domain.instruments import Instrument
@@ -48,4 +48,16 @@ class MarketData(Protocol):
 
     async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
         """The latest kept answer of this kind about an instrument; None when there is none."""
+        ...
+
+    async def memory_graph(self) -> Mapping[str, Any]:
+        """What was learned as a graph of bounded size, as JSON-able data that says what is left out."""
+        ...
+
+    async def memory_of_symbol(self, instrument: Instrument) -> Mapping[str, Any] | None:
+        """What was learned about one instrument, as JSON-able data; None when nothing is known of it."""
+        ...
+
+    async def learning(self) -> Mapping[str, Any]:
+        """The figures of the latest sessions, as JSON-able data: how good the answers were, and how good the first."""
         ...

@@ -111,6 +111,7 @@ class SourceStatus:
     last_success_at: datetime | None = None
     last_error: str | None = None
     successors: tuple[str, ...] = ()
+    learned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ class _HistoryCollection:
         context = HistoryContext(
             now=parts.clock.now(),
             groups=parts.groups(instrument),
-            weights=parts.trusts(),
+            weights=parts.trusts(instrument),
             suggestions=parts.suggestions(instrument),
         )
         self.judgement = judge_history(self._question, self._series, reasons(self.failures), context)

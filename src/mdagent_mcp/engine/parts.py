@@ -21,7 +21,9 @@ from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.ports import AskedSource
+from mdagent_mcp.memory.dependence import joined_groups
 from mdagent_mcp.memory.lessons import Lessons
+from mdagent_mcp.memory.patterns import contexts_of, pattern_caution
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.memory.traces import Trace
 from mdagent_mcp.resilience.clock_offset import offset_s
@@ -112,7 +114,7 @@ class EngineParts:
         return Candidate(
             source.vendor.id,
             source.group_of(instrument),
-            self.trust(source),
+            self.cautious_trust(source, instrument),
             source.cost_per_call,
             source.declared_delay_s,
             source.wait_s(),
@@ -167,9 +169,19 @@ class EngineParts:
         """The upstream group of every source for an instrument."""
         return {name: source.group_of(instrument) for name, source in self.sources.items()}
 
-    def trusts(self) -> dict[str, float]:
-        """The trust in every source."""
-        return {name: self.trust(source) for name, source in self.sources.items()}
+    def trusts(self, instrument: Instrument) -> dict[str, float]:
+        """The trust in every source about an instrument now."""
+        book = self.memory.patterns()
+        contexts = contexts_of(instrument.symbol, self.clock.now()) if book.all else ()
+        return {
+            name: self.trust(source) * (1.0 - (book.caution(name, contexts) or 0.0))
+            for name, source in self.sources.items()
+        }
+
+    def cautious_trust(self, source: AskedSource, instrument: Instrument) -> float:
+        """The trust in a source, less where it is prone to a fault: about this instrument, at this time of its day."""
+        caution = pattern_caution(self.memory.patterns(), source.vendor.id, instrument.symbol, self.clock.now())
+        return self.trust(source) * (1.0 - (caution or 0.0))
 
     def quote_context(self, instrument: Instrument) -> QuoteContext:
         """Everything beside the quotes that a judgement about an instrument depends on, as of now."""
@@ -177,14 +189,30 @@ class EngineParts:
         return QuoteContext(
             now=self.clock.now(),
             calendar=calendar_named(instrument.calendar),
-            groups=self.groups(instrument),
-            weights=self.trusts(),
+            groups=joined_groups(self.groups(instrument), self.memory.copies()),
+            weights=self.trusts(instrument),
             clock_offsets={name: offset_s(clock) for name, clock in lessons.clocks.items()},
             learned=self.learned(instrument),
             track=_track(lessons),
             suggestions=self.suggestions(instrument),
+            habits=self.habits(instrument),
             thresholds=self.thresholds,
         )
+
+    def habits(self, instrument: Instrument) -> dict[str, str]:
+        """What memory warns of about sources and this instrument now: source -> recurring faults and copies, in words.
+
+        Empty as long as nothing recurs, which is told apart without looking at the calendar.
+        """
+        book, copies = self.memory.patterns(), self.memory.copies()
+        told: dict[str, list[str]] = {}
+        if book.all:
+            contexts = contexts_of(instrument.symbol, self.clock.now())
+            for name in self.sources:
+                told[name] = [pattern.told for pattern in book.of(name, contexts)]
+        for first, second in copies:
+            told.setdefault(second, []).append(f"{second} makes the same errors as {first}, so they are one voice")
+        return {name: "; ".join(sentences) for name, sentences in told.items() if sentences}
 
     def learned(self, instrument: Instrument) -> SymbolKnowledge | None:
         """What memory knows of an instrument; a previous close only while it is still the previous one.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
@@ -15,6 +15,7 @@ from mdagent_mcp.domain.service import AnswerKind, Progress
 from mdagent_mcp.domain.status import Overall, SourceStatus
 from mdagent_mcp.engine.flight import WorkFailedError
 from mdagent_mcp.engine.history import HistoryEngine
+from mdagent_mcp.engine.learned import graph_view, learning_view, symbol_view
 from mdagent_mcp.engine.load import QuestionLoad
 from mdagent_mcp.engine.parts import EngineParts
 from mdagent_mcp.engine.quotes import QuoteEngine
@@ -69,6 +70,7 @@ class Engine:
 
     async def quotes(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
         """Current prices; what could not be answered is among the failures."""
+        await self._parts.memory.recall(instrument.symbol for instrument in question.instruments)
         return await self._quotes.answer(question, progress)
 
     async def history(
@@ -116,6 +118,18 @@ class Engine:
     async def explain_symbol(self, instrument: Instrument, kind: AnswerKind) -> QuoteAnswer | HistoryAnswer | None:
         """The latest kept answer of this kind about an instrument."""
         return await self._parts.memory.latest(instrument.symbol, kind)
+
+    async def memory_graph(self) -> Mapping[str, Any]:
+        """What was learned as a graph of bounded size."""
+        return await graph_view(self._parts.memory)
+
+    async def memory_of_symbol(self, instrument: Instrument) -> Mapping[str, Any] | None:
+        """What was learned about one instrument."""
+        return await symbol_view(self._parts.memory, instrument.symbol)
+
+    async def learning(self) -> Mapping[str, Any]:
+        """The figures of the latest sessions."""
+        return await learning_view(self._parts.memory)
 
     def _shares(self) -> dict[str, float]:
         parts = self._parts

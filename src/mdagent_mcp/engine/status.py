@@ -55,6 +55,7 @@ def source_status(source: Source, weight: float, memory: Memory, clock: Clock) -
         last_success_at=None if known is None else known.last_success_at,
         last_error=None if known is None else known.last_error,
         successors=_successors(source, state),
+        learned=_learned(memory, source.vendor.id),
     )
 
 
@@ -70,6 +71,16 @@ def _since(source: Source, state: SourceState, clock: Clock) -> datetime:
     if state is SourceState.RETIRED and retirement is not None:
         return datetime.combine(retirement.since, time(0), UTC)
     return clock.now() - timedelta(seconds=source.breaker.since_s())
+
+
+def _learned(memory: Memory, source: str) -> tuple[str, ...]:
+    """What recurs with it, as sentences: the faults it is prone to, and whose errors it shares."""
+    copies = [pair for pair in memory.copies() if source in pair]
+    others = [pair.first if source == pair.second else pair.second for pair in copies]
+    return (
+        *(f"{pattern.told}." for pattern in memory.patterns().all if pattern.source == source),
+        *(f"{source} makes the same errors as {other}: they count as one voice." for other in others),
+    )
 
 
 def _successors(source: Source, state: SourceState) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import aiosqlite
 from anyio import to_thread
 
 from mdagent_mcp.domain.service import AnswerKind
+from mdagent_mcp.memory.connection import Connection
 from mdagent_mcp.memory.evidence import Answer, UnreadableEvidenceError, decode, encode, kind_of
 
 EvidenceRow = tuple[str, str, str, float, bytes]
@@ -46,14 +46,14 @@ def encoded(answers: Iterable[Answer]) -> list[EvidenceRow]:
     return rows
 
 
-async def write_evidence(connection: aiosqlite.Connection, rows: Sequence[EvidenceRow]) -> None:
+async def write_evidence(connection: Connection, rows: Sequence[EvidenceRow]) -> None:
     """Keep answers; the first one under an id stays."""
     await connection.executemany(
         "INSERT INTO evidence (id, kind, symbol, judged_at, body) VALUES (?,?,?,?,?) ON CONFLICT (id) DO NOTHING", rows
     )
 
 
-async def prune_evidence(connection: aiosqlite.Connection, limits: ArchiveLimits, now: float) -> None:
+async def prune_evidence(connection: Connection, limits: ArchiveLimits, now: float) -> None:
     """Drop what is too old, and of each kind what was kept first beyond its number."""
     await connection.execute("DELETE FROM evidence WHERE judged_at < ?", (now - limits.age_s,))
     for kind, most in (("quote", limits.quotes), ("history", limits.histories)):
@@ -64,13 +64,13 @@ async def prune_evidence(connection: aiosqlite.Connection, limits: ArchiveLimits
         )
 
 
-async def find_evidence(connection: aiosqlite.Connection, evidence_id: str) -> Answer | None:
+async def find_evidence(connection: Connection, evidence_id: str) -> Answer | None:
     """The answer kept under an id; None when there is none that can be read."""
     rows = await connection.execute_fetchall("SELECT kind, body FROM evidence WHERE id = ?", (evidence_id,))
     return await to_thread.run_sync(_first, list(rows))
 
 
-async def find_latest(connection: aiosqlite.Connection, symbol: str, kind: AnswerKind) -> Answer | None:
+async def find_latest(connection: Connection, symbol: str, kind: AnswerKind) -> Answer | None:
     """The answer about a symbol that was judged last; None when there is none that can be read."""
     rows = await connection.execute_fetchall(
         "SELECT kind, body FROM evidence WHERE symbol = ? AND kind = ? ORDER BY judged_at DESC, seq DESC LIMIT 1",

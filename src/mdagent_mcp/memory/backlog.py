@@ -13,6 +13,7 @@ from typing import TypeVar
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer
 from mdagent_mcp.domain.service import AnswerKind
 from mdagent_mcp.memory.evidence import Answer
+from mdagent_mcp.memory.findings import Findings
 from mdagent_mcp.memory.learning import Cell, CellKey, combine
 from mdagent_mcp.memory.lessons import Lessons, combine_lessons
 from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics
@@ -32,8 +33,8 @@ class BacklogLimits:
         histories: series; they are large.
     """
 
-    outcomes: int = 5_000
-    quotes: int = 1_000
+    outcomes: int = 20_000
+    quotes: int = 2_000
     histories: int = 50
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ class Backlog:
         histories: answers by evidence id.
         count: answers given.
         lessons: what authorities taught.
+        findings: deviations, dependences, recurring faults, figures of the session.
         dropped: entries lost to the bounds since the start.
         added: entries taken in since the last `drain`.
     """
@@ -104,6 +106,7 @@ class Backlog:
     histories: dict[str, HistoryAnswer] = field(default_factory=dict)
     count: AnswerCount = field(default_factory=AnswerCount)
     lessons: Lessons = field(default_factory=Lessons)
+    findings: Findings = field(default_factory=Findings)
     dropped: int = 0
     added: int = 0
 
@@ -147,6 +150,12 @@ class Backlog:
         self.added += 1
         self.lessons = combine_lessons(self.lessons, lessons)
 
+    def add_findings(self, findings: Findings) -> None:
+        """Join what was found out."""
+        if findings:
+            self.added += 1
+            self.dropped += self.findings.absorb(findings, self.limits.outcomes)
+
     @property
     def answers(self) -> tuple[Answer, ...]:
         """Every answer that waits."""
@@ -174,10 +183,12 @@ class Backlog:
             self.histories,
             self.count,
             self.lessons,
+            self.findings,
         )
         self.cells, self.faults, self.symbols, self.memberships = {}, {}, {}, {}
         self.quotes, self.histories, self.statistics = {}, {}, {}
         self.count, self.lessons, self.added = AnswerCount(), Lessons(), 0
+        self.findings = Findings()
         return taken
 
     def restore(self, earlier: Backlog) -> None:
@@ -201,6 +212,7 @@ class Backlog:
             self.add_answer(answer)
         self.add_count(other.count)
         self.add_lessons(other.lessons)
+        self.add_findings(other.findings)
 
     def _join(
         self, store: dict[KeyT, ValueT], key: KeyT, value: ValueT, join: Callable[[ValueT, ValueT], ValueT]

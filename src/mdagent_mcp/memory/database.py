@@ -1,65 +1,201 @@
-"""Opening the store so that a server always starts: whatever is wrong with the file, there is a usable database.
+"""Opening the file so that a server always starts: whatever is wrong with it, there is a usable store or a reason.
 
-The rule of this module: no trouble with the disk is an error for the caller. A damaged file is put aside and a new one
-begun; where a file cannot be used at all, the database lives in RAM; `Opened.note` says which, for people.
+The rule of this module: a damaged file is put aside, never deleted, and its last good copy takes its place; without
+one a new file is begun. `Opened.note` says which, for people. A file that cannot be used now is a `StoreError`, after
+which memory works in RAM and tries again.
 """
 
 from __future__ import annotations
 
+import math
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import aiosqlite
+from anyio import to_thread
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import clean_text
+from mdagent_mcp.memory.connection import Connection, StoreError
+from mdagent_mcp.memory.copies import has_copy, recovered, sound
 from mdagent_mcp.memory.migrations import NewerSchemaError, migrate
+from mdagent_mcp.memory.sqlite_connection import SqliteConnection, sqlite_trouble
 
-IN_RAM: Final = ":memory:"
 OPENING_BUSY_MS: Final = 1_000
 """How long opening waits for another process's lock."""
 BUSY_MS: Final = 5_000
 """How long a write waits for another process's lock."""
-WHOLE_CHECK_BYTES: Final = 16 * 1024 * 1024
-"""Up to this size the whole file is checked at start, above it every table but the evidence."""
-_CHECKED_TABLES: Final = ("session", "cell", "fault", "symbol", "membership", "migration")
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+CHECKED_AT_ONCE_BYTES: Final = 4 * 1024 * 1024
+"""Up to this size the file is checked while it is opened, above it in the background just after."""
+_WAL_BYTES: Final = 16 * 1024 * 1024
+
+
+def _is_current() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A database ready for use.
+    """A store ready for use.
 
     Attributes:
-        connection: in autocommit mode.
+        connection: for writing, and for what is read with it.
+        reader: for reading while something is written.
         note: what a person should know about it; empty when all is well.
+        is_current: whether this is still the store that would be opened now.
     """
 
-    connection: aiosqlite.Connection
+    connection: Connection
+    reader: Connection
     note: str = ""
+    is_current: Callable[[], bool] = _is_current
+
+    async def tidy(self) -> None:
+        """Fold what SQLite keeps beside the file into it; nothing to do elsewhere.
+
+        Raises:
+            StoreError: when that cannot be done now, which loses nothing.
+        """
+        if isinstance(self.connection, SqliteConnection):
+            await self.connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def close(self) -> None:
+        """Close both connections."""
+        if self.reader is not self.connection:
+            await self.reader.close()
+        await self.connection.close()
 
 
-class DamagedFileError(Exception):
-    """The file is no database, or one that was damaged."""
+class Database(Protocol):
+    """Where memory is kept."""
+
+    async def open(self, *, damaged: bool = False) -> Opened:
+        """Open, check and migrate the store.
+
+        Args:
+            damaged: whether it turned out to be damaged since it was opened last.
+
+        Raises:
+            StoreError: when it cannot be used now.
+        """
+        ...
+
+    async def keep_safe(self, now_day: str) -> bool:
+        """Check the whole store once and see to its daily copy; False when it is damaged.
+
+        Args:
+            now_day: today, as `20261123`.
+
+        Raises:
+            StoreError: when there is no copy of today, and why.
+        """
+        ...
 
 
-async def open_database(path: Path | None, clock: Clock) -> Opened:
-    """Open, check and migrate the database at `path`; None for one in RAM."""
-    if path is None:
-        return Opened(await _connect(IN_RAM, clock))
-    try:
-        _make_room(path)
+class RamDatabase:
+    """A store that is lost at the end."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def open(self, *, damaged: bool = False) -> Opened:  # noqa: ARG002 - there is no file to check
+        """See `Database`."""
+        connection = await _connected(":memory:")
+        await migrate(connection, self._clock.now().timestamp())
+        return Opened(connection, connection)
+
+    async def keep_safe(self, now_day: str) -> bool:  # noqa: ARG002
+        """See `Database`; there is nothing to do."""
+        return True
+
+
+class FileDatabase:
+    """A store in an SQLite file.
+
+    Args:
+        path: of the file; its directory is made when it is missing.
+        clock: for record times and the names of what is put aside.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._is_checked = False
+
+    async def open(self, *, damaged: bool = False) -> Opened:
+        """See `Database`."""
+        path = self._path
         try:
-            return Opened(await _connect(str(path), clock))
-        except DamagedFileError:
-            aside = _put_aside(path, clock)
-            note = f"started afresh: {path.name} was damaged and is kept as {aside.name}"
-            return Opened(await _connect(str(path), clock), note)
-    except (OSError, sqlite3.Error, NewerSchemaError, DamagedFileError) as error:
-        note = f"kept in RAM only, lost at the end: {path.name} cannot be used ({reason(error)})"
-        return Opened(await _connect(IN_RAM, clock), note)
+            _make_room(path)
+            try:
+                return await self._opened(checked=damaged)
+            except StoreError as error:
+                if not error.damaged:
+                    raise
+            return await self._opened(checked=False, note=self._replace_damaged())
+        except (OSError, StoreError, NewerSchemaError) as error:
+            raise StoreError(f"{path.name} cannot be used ({reason(error)})", lasting=True) from error
+
+    async def keep_safe(self, now_day: str) -> bool:
+        """See `Database`."""
+        if self._is_checked and has_copy(self._path, now_day):
+            return True
+        self._is_checked = await to_thread.run_sync(sound, self._path, now_day)
+        return self._is_checked
+
+    async def _opened(self, *, checked: bool, note: str = "") -> Opened:
+        connection = await _connected(str(self._path))
+        try:
+            await self._prepare(connection, checked=checked)
+            reader = await _connected(str(self._path))
+        except BaseException:
+            await connection.close()
+            raise
+        identity = _identity(self._path)
+        return Opened(connection, reader, note, lambda: _identity(self._path) == identity)
+
+    async def _prepare(self, connection: SqliteConnection, *, checked: bool) -> None:
+        await connection.execute_fetchall(f"PRAGMA busy_timeout={OPENING_BUSY_MS}")
+        if checked or self._path.stat().st_size <= CHECKED_AT_ONCE_BYTES:
+            verdict = await connection.execute_fetchall("PRAGMA quick_check(1)")
+            if verdict != [("ok",)]:
+                raise StoreError(clean_text(str(verdict), 120), damaged=True)
+        try:
+            await connection.raw.execute_fetchall("PRAGMA journal_mode=WAL")
+        except sqlite3.Error as error:
+            # Another process is just doing the same, which SQLite does not wait for; its choice holds for us too.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                raise sqlite_trouble(error) from error
+        await connection.execute("PRAGMA synchronous=NORMAL")
+        await connection.execute_fetchall(f"PRAGMA journal_size_limit={_WAL_BYTES}")
+        await migrate(connection, self._clock.now().timestamp())
+        await connection.execute_fetchall(f"PRAGMA busy_timeout={BUSY_MS}")
+
+    def _replace_damaged(self) -> str:
+        """Put the damaged file aside and its last good copy, or nothing, in its place; returns the note about it."""
+        aside = self._put_aside()
+        day = recovered(self._path)
+        if day is not None:
+            return f"recovered from the copy of {day}: {self._path.name} was damaged and is kept as {aside.name}"
+        _make_room(self._path)
+        return f"started afresh: {self._path.name} was damaged and is kept as {aside.name}"
+
+    def _put_aside(self) -> Path:
+        """Rename a damaged file and what SQLite keeps beside it."""
+        path, stamp = self._path, self._clock.now().strftime("%Y%m%dT%H%M%S")
+        aside = path.with_name(f"{path.name}.broken-{stamp}")
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = path.with_name(f"{path.name}.broken-{stamp}-{number}")
+        for suffix in ("", "-wal", "-shm"):
+            beside = path.with_name(path.name + suffix)
+            if beside.exists():
+                beside.rename(aside.with_name(aside.name + suffix))
+        return aside
 
 
 def reason(error: Exception) -> str:
@@ -68,61 +204,35 @@ def reason(error: Exception) -> str:
     return clean_text(text or type(error).__name__, 120)
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file is damaged, rather than locked, full or read-only."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(code, int) and code & 0xFF in _DAMAGED
+async def _connected(target: str) -> SqliteConnection:
+    refusals: list[sqlite3.Error] = []
 
-
-async def _connect(target: str, clock: Clock) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(target, isolation_level=None)
-    try:
-        await _prepare(connection, target, clock)
-    except sqlite3.Error as error:
-        await connection.close()
-        if is_damage(error):
-            raise DamagedFileError(str(error)) from error
-        raise
-    except BaseException:
-        await connection.close()
-        raise
-    return connection
-
-
-async def _prepare(connection: aiosqlite.Connection, target: str, clock: Clock) -> None:
-    await connection.execute(f"PRAGMA busy_timeout={OPENING_BUSY_MS}")
-    if target != IN_RAM:
-        await _check(connection, Path(target))
+    def connect() -> sqlite3.Connection:
         try:
-            await connection.execute_fetchall("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            # Another process is just doing the same, which SQLite does not wait for; its choice holds for us too.
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-    await connection.execute("PRAGMA synchronous=NORMAL")
-    await migrate(connection, clock.now().timestamp())
-    await connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            return sqlite3.connect(target, isolation_level=None)
+        except sqlite3.Error as error:
+            # A thread whose connector failed can only be ended without waiting for it, and may outlive the loop.
+            refusals.append(error)
+            return sqlite3.connect(":memory:")
+
+    raw = await aiosqlite.Connection(connect, iter_chunk_size=64)
+    if refusals:
+        await raw.close()
+        raise sqlite_trouble(refusals[0]) from refusals[0]
+    try:
+        await raw.execute_fetchall("SELECT pow(2.0, 1.0)")
+    except sqlite3.Error:  # not every build of SQLite has mathematics
+        await raw.create_function("pow", 2, math.pow, deterministic=True)
+    return SqliteConnection(raw)
 
 
-async def _check(connection: aiosqlite.Connection, path: Path) -> None:
-    """Look for damage.
-
-    Raises:
-        DamagedFileError: when there is some.
-    """
-    whole = _size_of(path) <= WHOLE_CHECK_BYTES
-    present = {str(name) for (name,) in await connection.execute_fetchall("SELECT name FROM sqlite_master")}
-    checks = (
-        ["PRAGMA quick_check(1)"] if whole else [f"PRAGMA quick_check({t})" for t in _CHECKED_TABLES if t in present]
-    )
-    for check in checks:
-        verdict = [str(row[0]) for row in await connection.execute_fetchall(check)]
-        if verdict != ["ok"]:
-            raise DamagedFileError("; ".join(verdict)[:200])
-
-
-def _size_of(path: Path) -> int:
-    return path.stat().st_size
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is; None when there is none."""
+    try:
+        told = path.stat()
+    except OSError:
+        return None
+    return (told.st_dev, told.st_ino)
 
 
 def _make_room(path: Path) -> None:
@@ -131,19 +241,3 @@ def _make_room(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         path.touch(mode=0o600, exist_ok=True)
-
-
-def _put_aside(path: Path, clock: Clock) -> Path:
-    """Rename a damaged file and what SQLite keeps beside it."""
-    stamp = clock.now().strftime("%Y%m%dT%H%M%S")
-    aside = path.with_name(f"{path.name}.broken-{stamp}")
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.broken-{stamp}-{number}")
-    for suffix in ("", "-wal", "-shm"):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists():
-            beside.rename(aside.with_name(aside.name + suffix))
-    _make_room(path)
-    return aside

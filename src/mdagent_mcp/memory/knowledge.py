@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from mdagent_mcp.domain.status import Reliability
 from mdagent_mcp.memory.backlog import FaultCount, Membership
+from mdagent_mcp.memory.findings import Findings
 from mdagent_mcp.memory.learning import Cell, CellKey, reliability
+from mdagent_mcp.memory.symbol_statistics import SymbolStatistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge
+from mdagent_mcp.resilience.clock_offset import ClockOffset
 from mdagent_mcp.resilience.latency import quantile
 
 
@@ -65,6 +68,10 @@ class Snapshot:
         symbols: what was learned about instruments.
         memberships: whose data each source passes on, by source and asset class.
         totals: how much there is.
+        statistics: how instruments behave.
+        clocks: what the sources' stamps show.
+        findings: deviations, dependences, recurring faults.
+        left_out: instruments that are known but not in here.
     """
 
     cells: Mapping[CellKey, Cell]
@@ -72,6 +79,10 @@ class Snapshot:
     symbols: Mapping[str, SymbolKnowledge]
     memberships: Mapping[tuple[str, str], Membership]
     totals: Totals
+    statistics: Mapping[str, SymbolStatistics] = field(default_factory=dict)
+    clocks: Mapping[str, ClockOffset] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    left_out: int = 0
 
 
 def source_knowledge(source: str, cell: Cell) -> SourceKnowledge:

@@ -85,20 +85,32 @@ class Cell:
 
 
 def combine(older: Cell, newer: Cell) -> Cell:
-    """Both, the older part discounted for the outcomes and the time since."""
-    elapsed = max(0.0, newer.updated_at - older.updated_at)
-    kept = math.exp2(-newer.outcomes / HALF_LIFE_OUTCOMES - elapsed / HALF_LIFE_S)
+    """Both as of the later instant, the older part discounted for the outcomes since as well.
+
+    Joining is associative: how outcomes were cut into batches makes no difference to what they add up to.
+    """
+    elapsed = newer.updated_at - older.updated_at
+    kept = math.exp2(-newer.outcomes / HALF_LIFE_OUTCOMES - max(0.0, elapsed) / HALF_LIFE_S)
+    newer_kept = math.exp2(min(0.0, elapsed) / HALF_LIFE_S)  # it waited while others wrote
     latest = newer if (newer.last_error_at or 0.0) >= (older.last_error_at or 0.0) else older
     return Cell(
         max(older.updated_at, newer.updated_at),
-        older.right * kept + newer.right,
-        older.wrong * kept + newer.wrong,
+        older.right * kept + newer.right * newer_kept,
+        older.wrong * kept + newer.wrong * newer_kept,
         older.outcomes + newer.outcomes,
-        merge(decay(older.latency, kept), newer.latency),
+        _joined_latency(older.latency, kept, newer.latency, newer_kept),
         _latest(older.last_success_at, newer.last_success_at),
         latest.last_error_at,
         latest.last_error,
     )
+
+
+def _joined_latency(
+    older: LatencyHistogram, kept: float, newer: LatencyHistogram, newer_kept: float
+) -> LatencyHistogram:
+    if not older.weights and not newer.weights:  # as in every cell of a symbol
+        return EMPTY
+    return merge(decay(older, kept), decay(newer, newer_kept))
 
 
 def settled(cell: Cell) -> Cell:
@@ -125,8 +137,9 @@ def learn_fetched(event: Fetched) -> Iterator[tuple[CellKey, Cell]]:
     classes = [asset_class(symbol) for symbol in symbols]
     for name in dict.fromkeys(classes):
         yield CellKey(event.source, endpoint, f"asset:{name}"), _of_call(event, classes.count(name))
+    of_one = replace(_of_call(event, 1), latency=EMPTY)
     for symbol in symbols:
-        yield CellKey(event.source, endpoint, f"symbol:{symbol}"), replace(_of_call(event, 1), latency=EMPTY)
+        yield CellKey(event.source, endpoint, f"symbol:{symbol}"), of_one
 
 
 def learn_judged(event: Judged) -> Iterator[tuple[CellKey, Cell]]:

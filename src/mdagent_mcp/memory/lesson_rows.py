@@ -6,8 +6,8 @@ import json
 from dataclasses import astuple, fields
 from typing import Any, Final
 
-import aiosqlite
-
+from mdagent_mcp.memory.connection import Connection
+from mdagent_mcp.memory.dialect import upsert
 from mdagent_mcp.memory.lessons import Lessons, combine_lessons
 from mdagent_mcp.resilience.calibration import BINS, CalibrationCounts
 from mdagent_mcp.resilience.clock_offset import ClockOffset
@@ -17,7 +17,7 @@ from mdagent_mcp.resilience.track_record import TrackRecord
 _SUMS: Final = tuple(each.name for each in fields(TrackRecord))
 
 
-async def read_lessons(connection: aiosqlite.Connection) -> Lessons:
+async def read_lessons(connection: Connection) -> Lessons:
     """Everything learned from authorities."""
     rows = await connection.execute_fetchall(
         f"SELECT source, field, {', '.join(_SUMS)} FROM track_record"  # noqa: S608 - constants only
@@ -33,26 +33,27 @@ async def read_lessons(connection: aiosqlite.Connection) -> Lessons:
     )
 
 
-async def join_lessons(connection: aiosqlite.Connection, lessons: Lessons) -> Lessons:
-    """Join what was learned to what is stored; returns what is stored now."""
+async def join_lessons(connection: Connection, lessons: Lessons) -> Lessons | None:
+    """Join what was learned to what is stored; returns what is stored now, None where nothing was learned."""
+    if not (lessons.records or lessons.misses or lessons.clocks or any(lessons.confidence.trials)):
+        return None
     whole = combine_lessons(await read_lessons(connection), lessons)
-    marks = ",".join("?" for _ in range(len(_SUMS) + 2))
     await connection.executemany(
-        f"INSERT OR REPLACE INTO track_record (source, field, {', '.join(_SUMS)}) VALUES ({marks})",  # noqa: S608 - constants only
+        upsert("track_record", ("source", "field"), _SUMS),
         [(*key, *astuple(whole.records[key])) for key in lessons.records],
     )
     if any(lessons.confidence.trials):
         c = whole.confidence
         await connection.executemany(
-            "INSERT OR REPLACE INTO confidence (bin, trials, hits, stated) VALUES (?,?,?,?)",
+            upsert("confidence", ("bin",), ("trials", "hits", "stated")),
             list(zip(range(BINS), c.trials, c.hits, c.stated, strict=True)),
         )
     await connection.executemany(
-        "INSERT OR REPLACE INTO interval_miss (confirming, misses) VALUES (?,?)",
+        upsert("interval_miss", ("confirming",), ("misses",)),
         [(groups, to_json(whole.misses[groups])) for groups in lessons.misses],
     )
     await connection.executemany(
-        "INSERT OR REPLACE INTO clock_offset (source, least_s, samples, seen_at) VALUES (?,?,?,?)",
+        upsert("clock_offset", ("source",), ("least_s", "samples", "seen_at")),
         [(source, *astuple(whole.clocks[source])) for source in lessons.clocks],
     )
     return whole

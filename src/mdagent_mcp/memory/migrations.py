@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import aiosqlite
-
-from mdagent_mcp.memory.transactions import transaction
+from mdagent_mcp.memory.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,7 @@ class Migration:
 
     Attributes:
         name: unique, sorts in order.
-        statements: SQL without parameters.
+        statements: SQL without parameters, in the language of `dialect`.
     """
 
     name: str
@@ -132,6 +130,72 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
                 seen_at REAL NOT NULL) WITHOUT ROWID""",
         ),
     ),
+    Migration(
+        "005_batches",
+        (
+            "ALTER TABLE session ADD COLUMN name TEXT",
+            "ALTER TABLE session ADD COLUMN batch INTEGER NOT NULL DEFAULT 0",
+            "CREATE UNIQUE INDEX session_name ON session (name)",
+        ),
+    ),
+    Migration(
+        "007_findings",
+        (
+            """CREATE TABLE deviation (
+                source TEXT NOT NULL,
+                scope TEXT NOT NULL,
+                field TEXT NOT NULL,
+                bias REAL NOT NULL,
+                spread REAL NOT NULL,
+                samples INTEGER NOT NULL,
+                updated_at REAL NOT NULL,
+                PRIMARY KEY (source, scope, field)) WITHOUT ROWID""",
+            "CREATE INDEX deviation_scope ON deviation (scope)",
+            """CREATE TABLE dependence (
+                first_source TEXT NOT NULL,
+                second_source TEXT NOT NULL,
+                shared REAL NOT NULL,
+                apart REAL NOT NULL,
+                lag_s REAL NOT NULL,
+                updated_at REAL NOT NULL,
+                PRIMARY KEY (first_source, second_source)) WITHOUT ROWID""",
+            """CREATE TABLE fault_tally (
+                source TEXT NOT NULL,
+                context TEXT NOT NULL,
+                trials REAL NOT NULL,
+                updated_at REAL NOT NULL,
+                faults TEXT NOT NULL,
+                PRIMARY KEY (source, context)) WITHOUT ROWID""",
+            """CREATE TABLE symbol_fault (
+                symbol TEXT NOT NULL,
+                source TEXT NOT NULL,
+                fault TEXT NOT NULL,
+                n INTEGER NOT NULL,
+                last_at REAL NOT NULL,
+                evidence_id TEXT NOT NULL,
+                PRIMARY KEY (symbol, source, fault)) WITHOUT ROWID""",
+            """CREATE TABLE session_figures (
+                session TEXT NOT NULL,
+                part TEXT NOT NULL,
+                requests INTEGER NOT NULL,
+                a_count INTEGER NOT NULL,
+                b_count INTEGER NOT NULL,
+                c_count INTEGER NOT NULL,
+                d_count INTEGER NOT NULL,
+                f_count INTEGER NOT NULL,
+                unanswered INTEGER NOT NULL,
+                cached INTEGER NOT NULL,
+                calls INTEGER NOT NULL,
+                loss REAL NOT NULL,
+                elapsed_s REAL NOT NULL,
+                PRIMARY KEY (session, part)) WITHOUT ROWID""",
+            """CREATE TABLE note (
+                kind TEXT NOT NULL,
+                name TEXT NOT NULL,
+                body TEXT NOT NULL,
+                PRIMARY KEY (kind, name)) WITHOUT ROWID""",
+        ),
+    ),
 )
 
 _RECORD: Final = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at REAL NOT NULL) WITHOUT ROWID"
@@ -141,18 +205,15 @@ class NewerSchemaError(Exception):
     """The store was written by a newer version; the message names its steps we do not know."""
 
 
-async def applied(connection: aiosqlite.Connection) -> tuple[str, ...]:
+async def applied(connection: Connection) -> tuple[str, ...]:
     """The names of the steps a store has been through, in order."""
-    tables = await connection.execute_fetchall("SELECT name FROM sqlite_master WHERE type = 'table'")
-    if ("migration",) not in {tuple(row) for row in tables}:
+    if "migration" not in await connection.tables():
         return ()
     rows = await connection.execute_fetchall("SELECT name FROM migration ORDER BY name")
     return tuple(str(name) for (name,) in rows)
 
 
-async def migrate(
-    connection: aiosqlite.Connection, at: float, migrations: tuple[Migration, ...] = MIGRATIONS
-) -> tuple[str, ...]:
+async def migrate(connection: Connection, at: float, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
     """Bring a store to the newest step; several processes may do so at once.
 
     Args:
@@ -167,11 +228,12 @@ async def migrate(
         NewerSchemaError: when the store has been through steps that are not in the list; nothing is changed.
     """
     done: list[str] = []
-    _refuse_newer(await applied(connection), migrations)
+    known = await applied(connection)
+    _refuse_newer(known, migrations)
     for migration in migrations:
-        if migration.name in await applied(connection):
+        if migration.name in known:
             continue
-        async with transaction(connection):
+        async with connection.transaction():
             # Another process may have carried it out while this one waited for the lock.
             if migration.name in await applied(connection):
                 continue

@@ -1,50 +1,104 @@
 """Knowledge as rows: reading tables, and joining what was learned to what they hold.
 
 The rule of this module: every function takes a connection, and those that write run inside the caller's transaction.
-Two processes may write the same store, so nothing is ever overwritten with one process's own idea of it: counters are
-added in SQL, and what has to be discounted is read, combined and written under the transaction's lock.
+Several processes may write the same store, so nothing is ever overwritten with one process's own idea of it: counters
+and discounted sums are joined in SQL, and what is no plain sum is read, combined and written under the transaction's
+lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
-import aiosqlite
-
 from mdagent_mcp.memory.backlog import AnswerCount, FaultCount, Membership
-from mdagent_mcp.memory.learning import Cell, CellKey, combine, settled
+from mdagent_mcp.memory.connection import Connection
+from mdagent_mcp.memory.dialect import upsert
+from mdagent_mcp.memory.learning import HALF_LIFE_OUTCOMES, HALF_LIFE_S, Cell, CellKey, combine, settled
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols
 from mdagent_mcp.resilience.latency import EMPTY, LatencyHistogram, from_json, to_json
 
-_CHUNK: Final = 300
-"""Keys per statement: SQLite bounds the number of parameters."""
+CHUNK: Final = 50
+"""Keys that are combined at a time: between two chunks, answers have their turn."""
+MOST_SESSIONS: Final = 10_000
+_SPARE: Final = 1.05
+"""What a table may hold beyond its bound before rows are dropped, so that it is not sorted all the time."""
+_SYMBOL_SCOPE: Final = "symbol:"
+_OF_SYMBOLS: Final = f"scope LIKE '{_SYMBOL_SCOPE}%'"
 
-_CELL: Final = (
-    "source, endpoint, scope, updated_at, right_count, wrong_count, outcomes, latency, "
-    "last_success_at, last_error_at, last_error"
+_CELL_KEY: Final = ("source", "endpoint", "scope")
+_CELL_REST: Final = (
+    *("updated_at", "right_count", "wrong_count", "outcomes", "latency"),
+    *("last_success_at", "last_error_at", "last_error"),
 )
-_SYMBOL: Final = (
-    "symbol, price, price_at, low, high, currency, previous_close, previous_close_at, "
-    "observations, first_day, last_day, days"
+_SYMBOL_REST: Final = (
+    *("price", "price_at", "low", "high", "currency", "previous_close", "previous_close_at"),
+    *("observations", "first_day", "last_day", "days"),
 )
+_CELL: Final = ", ".join((*_CELL_KEY, *_CELL_REST))
+_SYMBOL: Final = ", ".join(("symbol", *_SYMBOL_REST))
+
+_OLDER_KEPT: Final = (
+    f"pow(2.0, greatest(-1000.0, -excluded.outcomes / {HALF_LIFE_OUTCOMES} "
+    f"- greatest(0.0, excluded.updated_at - cell.updated_at) / {HALF_LIFE_S}))"
+)
+_NEWER_KEPT: Final = (
+    f"pow(2.0, greatest(-1000.0, -greatest(0.0, cell.updated_at - excluded.updated_at) / {HALF_LIFE_S}))"
+)
+_LATER_ERROR: Final = "coalesce(excluded.last_error_at, 0) >= coalesce(cell.last_error_at, 0)"
+_JOIN_CELL: Final = (
+    f"INSERT INTO cell ({_CELL}) VALUES (?,?,?,?,?,?,?,?,?,?,?) "  # noqa: S608 - constants only
+    "ON CONFLICT (source, endpoint, scope) DO UPDATE SET "
+    f"right_count = cell.right_count * {_OLDER_KEPT} + excluded.right_count * {_NEWER_KEPT}, "
+    f"wrong_count = cell.wrong_count * {_OLDER_KEPT} + excluded.wrong_count * {_NEWER_KEPT}, "
+    "outcomes = cell.outcomes + excluded.outcomes, "
+    "updated_at = greatest(cell.updated_at, excluded.updated_at), "
+    "last_success_at = CASE WHEN cell.last_success_at IS NULL OR excluded.last_success_at > cell.last_success_at "
+    "THEN excluded.last_success_at ELSE cell.last_success_at END, "
+    f"last_error_at = CASE WHEN {_LATER_ERROR} THEN excluded.last_error_at ELSE cell.last_error_at END, "
+    f"last_error = CASE WHEN {_LATER_ERROR} THEN excluded.last_error ELSE cell.last_error END"
+)
+"""`learning.combine` in SQL, for cells of a symbol, which have no latencies."""
 
 
-async def read_cells(connection: aiosqlite.Connection, *, whole_sources_only: bool = False) -> dict[CellKey, Cell]:
+async def read_cells(connection: Connection, *, whole_sources_only: bool = False) -> dict[CellKey, Cell]:
     """What was learned about sources, in whole and in part."""
     where = "WHERE endpoint = '' AND scope = ''" if whole_sources_only else ""
     rows = await connection.execute_fetchall(f"SELECT {_CELL} FROM cell {where}")  # noqa: S608 - constants only
     return dict(_cell(row) for row in rows)
 
 
-async def join_cells(connection: aiosqlite.Connection, cells: Mapping[CellKey, Cell]) -> dict[CellKey, Cell]:
-    """Join outcomes to the stored ones; returns what is stored now.
+async def read_cells_of(connection: Connection, symbols: Iterable[str]) -> dict[CellKey, Cell]:
+    """What was learned about sources as far as it is about these instruments."""
+    found: dict[CellKey, Cell] = {}
+    for keys in _chunks(symbols):
+        marks = ",".join("?" for _ in keys)
+        rows = await connection.execute_fetchall(
+            f"SELECT {_CELL} FROM cell WHERE scope IN ({marks})",  # noqa: S608 - marks only
+            tuple(f"symbol:{symbol}" for symbol in keys),
+        )
+        found.update(map(_cell, rows))
+    return found
+
+
+async def read_source_cells(connection: Connection) -> dict[CellKey, Cell]:
+    """What was learned about sources, single instruments left out."""
+    rows = await connection.execute_fetchall(
+        f"SELECT {_CELL} FROM cell WHERE scope NOT LIKE 'symbol:%'"  # noqa: S608 - constants only
+    )
+    return dict(map(_cell, rows))
+
+
+async def join_cells(connection: Connection, cells: Mapping[CellKey, Cell]) -> dict[CellKey, Cell]:
+    """Join outcomes to the stored ones; returns what is stored now, leaving out what was joined in SQL.
 
     What went wrong last is stored by its kind alone: the text that came with it is for the running session.
     """
-    joined = {key: settled(cell) for key, cell in cells.items()}
-    for keys in _chunks(cells):
+    plain = {key: cell for key, cell in cells.items() if _is_plain(key, cell)}
+    await connection.executemany(_JOIN_CELL, [_cell_row(key, cell) for key, cell in plain.items()])
+    joined = {key: settled(cell) for key, cell in cells.items() if key not in plain}
+    for keys in _chunks(joined):
         values = ",".join("(?,?,?)" for _ in keys)
         rows = await connection.execute_fetchall(
             f"SELECT {_CELL} FROM cell WHERE (source, endpoint, scope) IN (VALUES {values})",  # noqa: S608 - marks only
@@ -53,28 +107,28 @@ async def join_cells(connection: aiosqlite.Connection, cells: Mapping[CellKey, C
         for key, stored in map(_cell, rows):
             joined[key] = settled(combine(stored, cells[key]))
     await connection.executemany(
-        f"INSERT OR REPLACE INTO cell ({_CELL}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - constants only
+        upsert("cell", _CELL_KEY, _CELL_REST),
         [_cell_row(key, cell) for key, cell in joined.items()],
     )
     return joined
 
 
-async def read_faults(connection: aiosqlite.Connection) -> dict[tuple[str, str], FaultCount]:
+async def read_faults(connection: Connection) -> dict[tuple[str, str], FaultCount]:
     """How often each source showed each fault."""
     rows = await connection.execute_fetchall("SELECT source, fault, n, last_at FROM fault")
     return {(source, fault): FaultCount(n, last_at) for source, fault, n, last_at in rows}
 
 
-async def join_faults(connection: aiosqlite.Connection, faults: Mapping[tuple[str, str], FaultCount]) -> None:
+async def join_faults(connection: Connection, faults: Mapping[tuple[str, str], FaultCount]) -> None:
     """Add to the counters."""
     await connection.executemany(
         "INSERT INTO fault (source, fault, n, last_at) VALUES (?,?,?,?) ON CONFLICT (source, fault) DO UPDATE "
-        "SET n = n + excluded.n, last_at = max(last_at, excluded.last_at)",
+        "SET n = fault.n + excluded.n, last_at = greatest(fault.last_at, excluded.last_at)",
         [(source, fault, seen.n, seen.last_at) for (source, fault), seen in faults.items()],
     )
 
 
-async def read_symbols(connection: aiosqlite.Connection, most: int) -> dict[str, SymbolKnowledge]:
+async def read_symbols(connection: Connection, most: int) -> dict[str, SymbolKnowledge]:
     """What was learned about instruments: those seen last, at most `most`, the latest at the end."""
     rows = await connection.execute_fetchall(
         f"SELECT {_SYMBOL} FROM symbol ORDER BY price_at DESC LIMIT ?",  # noqa: S608 - constants only
@@ -83,84 +137,141 @@ async def read_symbols(connection: aiosqlite.Connection, most: int) -> dict[str,
     return {known.symbol: known for known in map(_symbol, reversed(list(rows)))}
 
 
-async def join_symbols(
-    connection: aiosqlite.Connection, symbols: Mapping[str, SymbolKnowledge]
-) -> dict[str, SymbolKnowledge]:
-    """Join facts to the stored ones; returns what is stored now."""
-    joined = dict(symbols)
+async def read_symbols_named(connection: Connection, symbols: Iterable[str]) -> dict[str, SymbolKnowledge]:
+    """What was learned about these instruments."""
+    found: dict[str, SymbolKnowledge] = {}
     for keys in _chunks(symbols):
         marks = ",".join("?" for _ in keys)
         rows = await connection.execute_fetchall(
             f"SELECT {_SYMBOL} FROM symbol WHERE symbol IN ({marks})",  # noqa: S608 - marks only
             tuple(keys),
         )
-        for stored in map(_symbol, rows):
-            joined[stored.symbol] = combine_symbols(stored, symbols[stored.symbol])
+        found.update({known.symbol: known for known in map(_symbol, rows)})
+    return found
+
+
+async def most_used_symbols(connection: Connection, most: int) -> tuple[list[str], int]:
+    """The instruments that were learned about most, and how many there are in all."""
+    rows = await connection.execute_fetchall(
+        "SELECT symbol FROM symbol ORDER BY observations DESC, symbol LIMIT ?", (most,)
+    )
+    ((count,),) = await connection.execute_fetchall("SELECT count(*) FROM symbol")
+    return [str(symbol) for (symbol,) in rows], int(count)
+
+
+async def join_symbols(connection: Connection, symbols: Mapping[str, SymbolKnowledge]) -> dict[str, SymbolKnowledge]:
+    """Join facts to the stored ones; returns what is stored now."""
+    joined = dict(symbols)
+    for keys in _chunks(symbols):
+        for symbol, stored in (await find_symbols(connection, keys)).items():
+            joined[symbol] = combine_symbols(stored, symbols[symbol])
     await connection.executemany(
-        f"INSERT OR REPLACE INTO symbol ({_SYMBOL}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - constants only
-        [_symbol_row(known) for known in joined.values()],
+        upsert("symbol", ("symbol",), _SYMBOL_REST), [_symbol_row(known) for known in joined.values()]
     )
     return joined
 
 
-async def read_memberships(connection: aiosqlite.Connection) -> dict[tuple[str, str], Membership]:
+async def find_symbols(connection: Connection, names: Sequence[str]) -> dict[str, SymbolKnowledge]:
+    """What was learned about some instruments."""
+    marks = ",".join("?" for _ in names)
+    rows = await connection.execute_fetchall(
+        f"SELECT {_SYMBOL} FROM symbol WHERE symbol IN ({marks})",  # noqa: S608 - marks only
+        tuple(names),
+    )
+    return {known.symbol: known for known in map(_symbol, rows)}
+
+
+async def latest_symbols(connection: Connection, most: int) -> tuple[str, ...]:
+    """The instruments that were learned about last, the latest first."""
+    rows = await connection.execute_fetchall("SELECT symbol FROM symbol ORDER BY price_at DESC LIMIT ?", (most,))
+    return tuple(str(symbol) for (symbol,) in rows)
+
+
+async def count_symbols(connection: Connection) -> int:
+    """How many instruments something was learned about."""
+    ((count,),) = await connection.execute_fetchall("SELECT count(*) FROM symbol")
+    return int(count)
+
+
+async def read_memberships(connection: Connection) -> dict[tuple[str, str], Membership]:
     """Whose data each source passes on, by asset class."""
     rows = await connection.execute_fetchall("SELECT source, asset_class, upstream_group, seen_at FROM membership")
     return {(source, asset_class): Membership(group, at) for source, asset_class, group, at in rows}
 
 
-async def join_memberships(connection: aiosqlite.Connection, memberships: Mapping[tuple[str, str], Membership]) -> None:
+async def join_memberships(connection: Connection, memberships: Mapping[tuple[str, str], Membership]) -> None:
     """Note the latest."""
     await connection.executemany(
         "INSERT INTO membership (source, asset_class, upstream_group, seen_at) VALUES (?,?,?,?) "
         "ON CONFLICT (source, asset_class) DO UPDATE "
         "SET upstream_group = excluded.upstream_group, seen_at = excluded.seen_at "
-        "WHERE excluded.seen_at >= seen_at",
+        "WHERE excluded.seen_at >= membership.seen_at",
         [(source, asset_class, m.upstream_group, m.seen_at) for (source, asset_class), m in memberships.items()],
     )
 
 
-async def count_sessions(connection: aiosqlite.Connection) -> int:
+async def count_sessions(connection: Connection) -> int:
     """How many sessions have written here."""
     ((count,),) = await connection.execute_fetchall("SELECT count(*) FROM session")
     return int(count)
 
 
-async def begin_session(connection: aiosqlite.Connection, started_at: float) -> int:
-    """Note a session; returns its id."""
-    cursor = await connection.execute(
-        "INSERT INTO session (started_at, seen_at) VALUES (?, ?)", (started_at, started_at)
-    )
-    if cursor.lastrowid is None:
-        raise RuntimeError("an INSERT has a row id")
-    return cursor.lastrowid
+async def written_batch(connection: Connection, session: str) -> int | None:
+    """The number of the last batch that a session has written; None before the first."""
+    rows = await connection.execute_fetchall("SELECT batch FROM session WHERE name = ?", (session,))
+    return int(rows[0][0]) if rows else None
 
 
-async def join_session(connection: aiosqlite.Connection, session: int, seen_at: float, count: AnswerCount) -> None:
-    """Add to a session's counters and note that it was alive."""
+async def join_session(
+    connection: Connection, session: str, batch: int, times: tuple[float, float], count: AnswerCount
+) -> int:
+    """Add to a session's counters, and note which batch that was and that it was alive; returns its id.
+
+    Args:
+        connection: in a transaction.
+        session: its name.
+        batch: number of the batch.
+        times: when the session began, and now; epoch seconds.
+        count: what is added.
+    """
     await connection.execute(
-        "UPDATE session SET seen_at = ?, answers = answers + ?, cached = cached + ?, unanswered = unanswered + ? "
-        "WHERE id = ?",
-        (seen_at, count.answers, count.cached, count.unanswered, session),
+        "INSERT INTO session (name, batch, started_at, seen_at, answers, cached, unanswered) VALUES (?,?,?,?,?,?,?) "
+        "ON CONFLICT (name) DO UPDATE SET batch = excluded.batch, seen_at = excluded.seen_at, "
+        "answers = session.answers + excluded.answers, cached = session.cached + excluded.cached, "
+        "unanswered = session.unanswered + excluded.unanswered",
+        (session, batch, *times, count.answers, count.cached, count.unanswered),
+    )
+    ((number,),) = await connection.execute_fetchall("SELECT id FROM session WHERE name = ?", (session,))
+    return int(number)
+
+
+async def prune_knowledge(connection: Connection, most_parts: int, most_symbols: int) -> None:
+    """Forget what was touched longest ago beyond these numbers of rows, and sessions beyond `MOST_SESSIONS`."""
+    ((parts,),) = await connection.execute_fetchall(f"SELECT count(*) FROM cell WHERE {_OF_SYMBOLS}")  # noqa: S608 - constants only
+    if parts > most_parts * _SPARE:
+        await connection.execute(
+            f"DELETE FROM cell WHERE {_OF_SYMBOLS} AND (source, endpoint, scope) NOT IN (SELECT source, endpoint, "  # noqa: S608
+            f"scope FROM cell WHERE {_OF_SYMBOLS} ORDER BY updated_at DESC LIMIT ?)",
+            (most_parts,),
+        )
+    if await count_symbols(connection) > most_symbols * _SPARE:
+        await connection.execute(
+            "DELETE FROM symbol WHERE symbol NOT IN (SELECT symbol FROM symbol ORDER BY price_at DESC LIMIT ?)",
+            (most_symbols,),
+        )
+    await connection.execute(
+        "DELETE FROM session WHERE id <= (SELECT id FROM session ORDER BY id DESC LIMIT 1 OFFSET ?)", (MOST_SESSIONS,)
     )
 
 
-async def prune_knowledge(connection: aiosqlite.Connection, most_parts: int, most_symbols: int) -> None:
-    """Forget what was touched longest ago beyond these numbers of rows."""
-    await connection.execute(
-        "DELETE FROM cell WHERE scope LIKE 'symbol:%' AND (source, endpoint, scope) NOT IN (SELECT source, endpoint, "
-        "scope FROM cell WHERE scope LIKE 'symbol:%' ORDER BY updated_at DESC LIMIT ?)",
-        (most_parts,),
-    )
-    await connection.execute(
-        "DELETE FROM symbol WHERE symbol NOT IN (SELECT symbol FROM symbol ORDER BY price_at DESC LIMIT ?)",
-        (most_symbols,),
-    )
+def _is_plain(key: CellKey, cell: Cell) -> bool:
+    """Whether a cell is nothing but sums; one that takes something back may have to be settled."""
+    return key.scope.startswith(_SYMBOL_SCOPE) and not cell.latency.weights and min(cell.right, cell.wrong) >= 0
 
 
 def _chunks(keys: Iterable[Any]) -> Iterable[list[Any]]:
     waiting = list(keys)
-    return (waiting[start : start + _CHUNK] for start in range(0, len(waiting), _CHUNK))
+    return (waiting[start : start + CHUNK] for start in range(0, len(waiting), CHUNK))
 
 
 def _cell(row: Any) -> tuple[CellKey, Cell]:

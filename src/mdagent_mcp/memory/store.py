@@ -1,22 +1,22 @@
 """Memory: what is learned about sources and instruments, and the answers behind every evidence id, across restarts.
 
 The rule of this module: telling memory something never waits and never fails, and what was told is known at once; it
-reaches the disk later, in batches, after the answer. What is asked on the way to an answer (`source_knowledge`,
-`symbol_knowledge`) comes from RAM.
+reaches the store later, in batches, after the answer. What is asked on the way to an answer (`source_knowledge`,
+`symbol_knowledge`) comes from RAM: sources are read at the start, an instrument when a question about it begins
+(`recall`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
+from typing import Final
 
-import aiosqlite
 import anyio
 
 from mdagent_mcp.domain.answers import QuoteAnswer
@@ -26,20 +26,28 @@ from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.service import AnswerKind
 from mdagent_mcp.memory.archive import find_evidence, find_latest
 from mdagent_mcp.memory.backlog import AnswerCount, Membership
-from mdagent_mcp.memory.database import open_database, reason
+from mdagent_mcp.memory.connection import Connection, StoreError
+from mdagent_mcp.memory.database import Database, FileDatabase, RamDatabase
+from mdagent_mcp.memory.dependence import Pair, proven
 from mdagent_mcp.memory.evidence import Answer
+from mdagent_mcp.memory.finding_rows import Curve, read_curve
+from mdagent_mcp.memory.findings import FindingsLearner
 from mdagent_mcp.memory.knowledge import Snapshot, SourceKnowledge, Totals, source_knowledge
 from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, learn_fetched, learn_judged
-from mdagent_mcp.memory.lesson_rows import read_lessons
 from mdagent_mcp.memory.lessons import Lessons, combine_lessons, learn
-from mdagent_mcp.memory.rows import count_sessions, read_cells, read_faults, read_memberships, read_symbols
-from mdagent_mcp.memory.statistics_rows import read_statistics
-from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, from_text, learn_statistics
+from mdagent_mcp.memory.patterns import PatternBook, find_patterns
+from mdagent_mcp.memory.rows import CHUNK, find_symbols
+from mdagent_mcp.memory.snapshots import read_snapshot, read_symbol_snapshot
+from mdagent_mcp.memory.statistics_rows import find_statistics
+from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, learn_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols, learn_symbol
 from mdagent_mcp.memory.traces import Trace, TraceBook
-from mdagent_mcp.memory.writer import MemoryOptions, Writer, Written
+from mdagent_mcp.memory.writer import Loaded, MemoryOptions, Writer, Written
 
 __all__ = ["Memory", "MemoryOptions", "open_memory"]
+
+RECALLING_S: Final = 0.25
+"""Seconds that a question waits for what is stored about its instruments."""
 
 
 @dataclass(slots=True)
@@ -47,64 +55,81 @@ class _Stored:
     """What the store holds, as far as it is needed on the way to an answer.
 
     Attributes:
-        cells: about whole sources.
-        symbols: about instruments, the one written last at the end.
-        most_symbols: how many of them.
-        texts: how instruments behave, as stored, where it was not read yet: symbol -> (epoch seconds, JSON).
-        statistics: the same, read.
-        lessons: what authorities taught.
+        most: instruments that are held in RAM.
+        loaded: about whole sources, and how much there is.
+        symbols: about instruments, those read or written last at the end; None where nothing is stored.
+        statistics: how they behave; likewise.
         views: knowledge about sources as it was last asked for; forgotten when something changes it.
+        lessons: everything that authorities taught, as it was last asked for; likewise.
+        patterns: recurring faults in the findings; None until they are asked for again.
+        copies: pairs of sources that are one voice by the findings; likewise.
     """
 
-    cells: dict[CellKey, Cell]
-    symbols: dict[str, SymbolKnowledge]
-    most_symbols: int
-    texts: dict[str, tuple[float, str]] = field(default_factory=dict)
-    statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
-    lessons: Lessons = field(default_factory=Lessons)
+    most: int
+    loaded: Loaded = field(default_factory=Loaded)
+    symbols: dict[str, SymbolKnowledge | None] = field(default_factory=dict)
+    statistics: dict[str, SymbolStatistics | None] = field(default_factory=dict)
     views: dict[str, SourceKnowledge | None] = field(default_factory=dict)
+    lessons: Lessons | None = None
+    patterns: PatternBook | None = None
+    copies: tuple[Pair, ...] | None = None
+
+    def begin_with(self, loaded: Loaded) -> None:
+        """Start over with what a store that was just opened holds."""
+        self.loaded, self.lessons = loaded, None
+        self.patterns = self.copies = None
+        for known in (self.symbols, self.statistics, self.views):
+            known.clear()
 
     def take_over(self, written: Written) -> None:
         """Note what the store holds after a batch, which may include what another process learned."""
-        self.cells.update((key, cell) for key, cell in written.cells.items() if key == CellKey(key.source))
+        loaded = self.loaded
+        count = loaded.symbols if written.symbol_count is None else written.symbol_count
+        lessons = loaded.lessons if written.lessons is None else written.lessons
+        loaded.cells.update((key, cell) for key, cell in written.cells.items() if key == CellKey(key.source))
+        self.loaded = replace(loaded, lessons=lessons, symbols=count)
         for symbol, known in written.symbols.items():
             self.symbols.pop(symbol, None)
             self.symbols[symbol] = known
-        while len(self.symbols) > self.most_symbols:
-            del self.symbols[next(iter(self.symbols))]
-        self.lessons = written.lessons
         self.statistics.update(written.statistics)
-        while len(self.statistics) > self.most_symbols:
-            del self.statistics[next(iter(self.statistics))]
+        self._bound()
         self.views.clear()
+        self.lessons = None
+        self.loaded.findings.update(written.findings)
+        self.patterns = self.copies = None
 
-    def statistics_of(self, symbol: str) -> SymbolStatistics | None:
-        """How an instrument behaves; its stored text is read when it is first asked for."""
-        if symbol not in self.statistics and symbol in self.texts:
-            self.statistics[symbol] = from_text(symbol, *self.texts.pop(symbol))
-        return self.statistics.get(symbol)
+    def recalled(
+        self, asked: Iterable[str], symbols: Mapping[str, SymbolKnowledge], statistics: Mapping[str, SymbolStatistics]
+    ) -> None:
+        """Note what was read; what was written meanwhile is newer and stays."""
+        for symbol in asked:
+            self.symbols.setdefault(symbol, symbols.get(symbol))
+            self.statistics.setdefault(symbol, statistics.get(symbol))
+        self._bound()
+
+    def _bound(self) -> None:
+        while len(self.symbols) > self.most:
+            oldest = next(iter(self.symbols))
+            del self.symbols[oldest]
+            self.statistics.pop(oldest, None)
 
 
 class Memory:
     """What is remembered; made by `open_memory`."""
 
-    def __init__(
-        self, connection: aiosqlite.Connection, writer: Writer, stored: _Stored, *, earlier_sessions: int, note: str
-    ) -> None:
-        self._connection = connection
+    def __init__(self, writer: Writer, stored: _Stored, clock: Clock) -> None:
         self._writer = writer
         self._stored = stored
-        self._sessions = earlier_sessions + 1
-        self._note = note
+        self._clock = clock
         self._reading_trouble = ""
-        self._lessons: Lessons | None = None
         self._traces = TraceBook()
+        self._findings = FindingsLearner()
 
     @property
     def state(self) -> str:
         """`ok`, or what is wrong with the store, for people."""
         lost = f"{self.dropped} entries were lost" if self.dropped else ""
-        troubles = (self._note, self._writer.trouble, self._reading_trouble, lost)
+        troubles = (self._writer.note, self._writer.trouble, self._reading_trouble, lost)
         return "; ".join(trouble for trouble in troubles if trouble) or "ok"
 
     @property
@@ -117,10 +142,12 @@ class Memory:
         self._writer.backlog.add_answer(answer)
         if isinstance(answer, QuoteAnswer):
             self._learn_quote(answer)
+            self._writer.backlog.add_findings(self._findings.learn_answer(answer))
         self._writer.notice()
 
     def listen(self, event: Event) -> None:
         """Learn from what lower layers say; returns at once."""
+        self._writer.backlog.add_findings(self._findings.learn_event(event))
         match event:
             case Fetched():
                 self._learn_cells(event.source, learn_fetched(event))
@@ -133,7 +160,7 @@ class Memory:
                     self._writer.backlog.add_fault(event.source, fault, event.at.timestamp())
             case Compared() | Verified() | Stamped():
                 self._writer.backlog.add_lessons(learn(event, self.lessons()))
-                self._lessons = None
+                self._stored.lessons = None
             case Graded():
                 unanswered = 1 if event.grade is None else 0
                 self._writer.backlog.add_count(AnswerCount(1 - unanswered, 1 if event.cached else 0, unanswered))
@@ -142,12 +169,31 @@ class Memory:
     async def evidence(self, evidence_id: str) -> Answer | None:
         """The answer kept under an id, also one that is not written yet; None when there is none."""
         waiting = self._writer.backlog.answer(evidence_id) or self._writer.under_way.answer(evidence_id)
-        return waiting or await self._read(find_evidence(self._connection, evidence_id))
+        return waiting or await self._read(lambda reader: find_evidence(reader, evidence_id))
 
     async def latest(self, symbol: str, kind: AnswerKind) -> Answer | None:
         """The latest kept answer about a symbol; None when there is none."""
         waiting = self._writer.backlog.latest(symbol, kind) or self._writer.under_way.latest(symbol, kind)
-        return waiting or await self._read(find_latest(self._connection, symbol, kind))
+        return waiting or await self._read(lambda reader: find_latest(reader, symbol, kind))
+
+    async def recall(self, symbols: Iterable[str]) -> None:
+        """Read what is stored about instruments, so that it is known from now on; what cannot be read is not known."""
+        missing = [symbol for symbol in symbols if symbol not in self._stored.symbols]
+        opened = self._writer.opened
+        for start in range(0, len(missing), CHUNK):
+            if opened is None:
+                return
+            names = missing[start : start + CHUNK]
+            try:
+                with self._clock.limit(RECALLING_S):
+                    found = await find_symbols(opened.reader, names)
+                    behaviour = await find_statistics(opened.reader, names)
+            except (StoreError, TimeoutError) as error:
+                self._reading_trouble = f"what was learned cannot be read: {str(error) or 'it takes too long'}"
+                return
+            self._reading_trouble = ""
+            if opened is self._writer.opened:
+                self._stored.recalled(names, found, behaviour)
 
     def source_knowledge(self, source: str) -> SourceKnowledge | None:
         """What is known about a source now; None when nothing is."""
@@ -159,19 +205,20 @@ class Memory:
     def symbol_knowledge(self, symbol: str) -> SymbolKnowledge | None:
         """What is known about an instrument now; None when nothing is."""
         places = (self._stored.symbols, self._writer.under_way.symbols, self._writer.backlog.symbols)
-        parts = [place[symbol] for place in places if symbol in place]
+        parts = [known for place in places if (known := place.get(symbol)) is not None]
         return reduce(combine_symbols, parts) if parts else None
 
     def known_symbols(self) -> tuple[str, ...]:
         """Symbols of which something is known, the one learned last first."""
-        places = (self._writer.backlog.symbols, self._writer.under_way.symbols, self._stored.symbols)
-        return tuple(dict.fromkeys(symbol for place in places for symbol in reversed(place)))
+        stored = [symbol for symbol, known in reversed(self._stored.symbols.items()) if known is not None]
+        waiting = (self._writer.backlog.symbols, self._writer.under_way.symbols)
+        latest = (symbol for place in waiting for symbol in reversed(place))
+        return tuple(dict.fromkeys((*latest, *stored, *self._stored.loaded.latest)))
 
     def symbol_statistics(self, symbol: str) -> SymbolStatistics | None:
         """How an instrument behaves; None when nothing is known."""
-        stored = self._stored.statistics_of(symbol)
-        waiting = (self._writer.under_way.statistics.get(symbol), self._writer.backlog.statistics.get(symbol))
-        parts = [part for part in (stored, *waiting) if part is not None]
+        places = (self._stored.statistics, self._writer.under_way.statistics, self._writer.backlog.statistics)
+        parts = [known for place in places if (known := place.get(symbol)) is not None]
         return reduce(combine_statistics, parts) if parts else None
 
     def traces(self, symbol: str) -> Mapping[str, Trace]:
@@ -184,18 +231,30 @@ class Memory:
 
     def lessons(self) -> Lessons:
         """What authorities have taught about the sources, and what became of stated probabilities."""
-        if self._lessons is None:
-            parts = (self._stored.lessons, self._writer.under_way.lessons, self._writer.backlog.lessons)
-            self._lessons = reduce(combine_lessons, parts)
-        return self._lessons
+        if self._stored.lessons is None:
+            parts = (self._stored.loaded.lessons, self._writer.under_way.lessons, self._writer.backlog.lessons)
+            self._stored.lessons = reduce(combine_lessons, parts)
+        return self._stored.lessons
+
+    def patterns(self) -> PatternBook:
+        """Faults that recur, as of the last batch that was written."""
+        if self._stored.patterns is None:
+            self._stored.patterns = find_patterns(self._stored.loaded.findings.tallies)
+        return self._stored.patterns
+
+    def copies(self) -> tuple[Pair, ...]:
+        """Sources that make the same mistakes and are one voice, as of the last batch that was written."""
+        if self._stored.copies is None:
+            self._stored.copies = proven(self._stored.loaded.findings.dependences)
+        return self._stored.copies
 
     def totals(self) -> Totals:
         """How much is remembered now."""
-        places = (self._stored.symbols, self._writer.under_way.symbols, self._writer.backlog.symbols)
-        cells = (self._stored.cells, self._writer.under_way.cells, self._writer.backlog.cells)
+        stored, waiting = self._stored, {*self._writer.under_way.symbols, *self._writer.backlog.symbols}
+        cells = (stored.loaded.cells, self._writer.under_way.cells, self._writer.backlog.cells)
         return Totals(
-            self._sessions,
-            len({symbol for place in places for symbol in place}),
+            stored.loaded.sessions + 1,
+            stored.loaded.symbols + sum(stored.symbols.get(symbol) is None for symbol in waiting),
             sum(cell.outcomes for place in cells for key, cell in place.items() if key == CellKey(key.source)),
         )
 
@@ -203,20 +262,30 @@ class Memory:
         """Write everything that waits now, as the background task does by itself."""
         await self._writer.flush()
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, symbols: int | None = None) -> Snapshot:
         """Everything learned, as the store holds it after writing what waits.
 
+        Args:
+            symbols: how many instruments, those learned about most; None for all of them.
+
         Raises:
-            sqlite3.Error: when the store cannot be read.
+            StoreError: when the store cannot be read.
         """
+        return await read_snapshot(await self._reader(), self.totals(), symbols)
+
+    async def symbol_snapshot(self, symbol: str) -> Snapshot:
+        """What was learned about one instrument, as `snapshot`."""
+        return await read_symbol_snapshot(await self._reader(), symbol, self.totals())
+
+    async def curve(self, sessions: int) -> Curve:
+        """The figures of the latest sessions, this one included, as `snapshot`."""
+        return await read_curve(await self._reader(), sessions)
+
+    async def _reader(self) -> Connection:
         await self.flush()
-        return Snapshot(
-            await read_cells(self._connection),
-            await read_faults(self._connection),
-            await read_symbols(self._connection, self._stored.most_symbols),
-            await read_memberships(self._connection),
-            self.totals(),
-        )
+        if self._writer.opened is None:
+            raise StoreError(self.state)
+        return self._writer.opened.reader
 
     def _learn_quote(self, answer: QuoteAnswer) -> None:
         statistics = learn_statistics(answer, self.symbol_knowledge(answer.symbol))
@@ -237,57 +306,62 @@ class Memory:
         self._stored.views.pop(source, None)
 
     def _cell(self, key: CellKey) -> Cell | None:
-        places = (self._stored.cells, self._writer.under_way.cells, self._writer.backlog.cells)
+        places = (self._stored.loaded.cells, self._writer.under_way.cells, self._writer.backlog.cells)
         parts = [place[key] for place in places if key in place]
         return reduce(combine, parts) if parts else None
 
-    async def _read(self, finding: Awaitable[Answer | None]) -> Answer | None:
+    async def _read(self, find: Callable[[Connection], Awaitable[Answer | None]]) -> Answer | None:
+        if self._writer.opened is None:
+            return None
         try:
-            found = await finding
-        except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's word for a closed connection
-            self._reading_trouble = f"kept answers cannot be read: {reason(error)}"
+            found = await find(self._writer.opened.reader)
+        except StoreError as error:
+            self._reading_trouble = f"kept answers cannot be read: {error}"
             return None
         self._reading_trouble = ""
         return found
 
 
 @asynccontextmanager
-async def open_memory(path: Path | None, clock: Clock, options: MemoryOptions | None = None) -> AsyncIterator[Memory]:
-    """Open the memory kept at `path`, for the body; None for one that is lost at the end.
+async def open_memory(
+    place: Path | Database | None, clock: Clock, options: MemoryOptions | None = None
+) -> AsyncIterator[Memory]:
+    """Open memory for the body.
 
-    Trouble with the file is no error: `Memory.state` tells of it, and what cannot be on disk is in RAM. On leaving,
-    everything that waits is written.
+    Args:
+        place: the file, or another store; None for one that is lost at the end.
+        clock: time.
+        options: how much is kept and how often it is written.
+
+    Trouble with the store is no error: `Memory.state` tells of it, and what cannot be written waits in RAM until it
+    can. On leaving, everything that waits is written.
     """
     options = MemoryOptions() if options is None else options
-    opened = await open_database(path, clock)
-    connection = opened.connection
+    if place is None:
+        place = RamDatabase(clock)
+    database = FileDatabase(place, clock) if isinstance(place, Path) else place
+    stored = _Stored(options.recalled)
+    writer = Writer(database, clock, options, stored)
     try:
-        stored = _Stored(
-            await read_cells(connection, whole_sources_only=True),
-            await read_symbols(connection, options.symbols),
-            options.symbols,
-            await read_statistics(connection, options.symbols),
-            lessons=await read_lessons(connection),
-        )
-        sessions = await count_sessions(connection)
-        writer = Writer(connection, clock, options, stored.take_over)
+        await writer.open()
         async with _running(writer):
-            yield Memory(connection, writer, stored, earlier_sessions=sessions, note=opened.note)
+            yield Memory(writer, stored, clock)
     finally:
         with anyio.CancelScope(shield=True):
-            with suppress(sqlite3.Error):
-                await connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            await connection.close()
+            await writer.close()
 
 
 @asynccontextmanager
 async def _running(writer: Writer) -> AsyncIterator[None]:
     """Let the writer write during the body and write the rest after it, also when the body is cancelled."""
     writing = asyncio.create_task(writer.run(), name="memory writer")
+    checking = asyncio.create_task(writer.keep_safe(), name="memory copies")
     try:
         yield
     finally:
         with anyio.CancelScope(shield=True):
+            checking.cancel()
+            await asyncio.wait((checking,))
             writer.stop()
             await writing
             await writer.flush()

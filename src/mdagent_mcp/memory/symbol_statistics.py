@@ -117,10 +117,14 @@ class SymbolStatistics:
         For a source that stamps its last trade, this is how long ago that trade may be without anything being late.
         None while there are too few samples.
         """
+        return self.gap_s(source, 0.95)
+
+    def gap_s(self, source: str, share: float) -> float | None:
+        """The same for any share of the time: the quantile of how long ago its last trade was."""
         lags = self.lags.get(source, {})
         if sum(lags.values()) < _FEWEST_STAMPS:
             return None
-        return max(0.0, _lag_quantile(lags, 0.95) - _lag_quantile(lags, 0.02))
+        return max(0.0, _lag_quantile(lags, share) - _lag_quantile(lags, 0.02))
 
     def _at(self, means: Mapping[int, ClippedMean], instant: datetime, fewest: int) -> ClippedMean | None:
         found = means.get(half_hour(self.symbol, instant))

@@ -174,6 +174,7 @@ class SourceOutput(_Output):
     last_success_at: Text
     last_error: Text
     successors: Words
+    learned: Words
 
 
 class StatusOutput(_Output):

@@ -23,6 +23,7 @@ from mdagent_mcp.monitoring.alert_watch import Alerts
 from mdagent_mcp.server.alerts_resource import add_alerts
 from mdagent_mcp.server.completion import add_completion
 from mdagent_mcp.server.lazy_service import LazyService
+from mdagent_mcp.server.memory_resources import add_memory_resources
 from mdagent_mcp.server.notices import ResourceNotices
 from mdagent_mcp.server.prompts import packaged_prompts, registered
 from mdagent_mcp.server.resources import add_resources
@@ -122,6 +123,7 @@ def build_parts(
     for prompt in prompts:
         server.add_prompt(registered(prompt))
     add_resources(server, service)
+    add_memory_resources(server, service)
     if alerts is not None:
         add_alerts(server, alerts, notices)
     add_completion(server, service)

@@ -212,6 +212,7 @@ def _source(source: Shown) -> str:
         f"last success {source['last_success_at']}" if source["last_success_at"] else "",
         f"last error {source['last_error']}" if source["last_error"] else "",
         f"use instead {', '.join(source['successors'])}" if source["successors"] else "",
+        *(sentence.rstrip(".") for sentence in source["learned"]),
     ]
     return "; ".join(part for part in parts if part)
 

@@ -207,6 +207,7 @@ def source_json(source: SourceStatus) -> dict[str, Any]:
         "last_success_at": instant(source.last_success_at),
         "last_error": source.last_error,
         "successors": list(source.successors),
+        "learned": list(source.learned),
     }
 
 

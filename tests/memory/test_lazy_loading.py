@@ -1,0 +1,87 @@
+"""What is read when memory is opened does not grow with what is remembered about instruments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mdagent_mcp.memory.connection import Row
+from mdagent_mcp.memory.sqlite_connection import SqliteConnection
+from mdagent_mcp.memory.store import MemoryOptions, open_memory
+from mdagent_mcp.testing import ManualClock
+from memory.memory_samples import NOON, fetched, quote_answer
+
+
+async def _remembering(path: Path, symbols: int) -> Path:
+    """A store with something about so many instruments from three sources."""
+    async with open_memory(path, ManualClock(NOON), MemoryOptions(flush_entries=10**9)) as memory:
+        names = [f"S{chr(65 + n // 26)}{chr(65 + n % 26)}" for n in range(symbols)]
+        for name in names:
+            memory.keep(quote_answer(f"q-{name}", name))
+        for source in ("alpha", "beta", "gamma"):
+            memory.listen(fetched(source, None, *names))
+    return path
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """Every row that is read from now on."""
+    rows: list[Row] = []
+    plain = SqliteConnection.execute_fetchall
+
+    async def counted(self: SqliteConnection, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        found = await plain(self, statement, values)
+        rows.extend(found)
+        return found
+
+    monkeypatch.setattr(SqliteConnection, "execute_fetchall", counted)
+    return rows
+
+
+async def test_as_many_rows_are_read_at_the_start_for_few_instruments_as_for_many(
+    tmp_path: Path, read: list[Row]
+) -> None:
+    """What is about whole sources, how much there is of the rest, and a hundred names."""
+    numbers = []
+    for symbols in (100, 200):
+        path = await _remembering(tmp_path / f"{symbols}.sqlite3", symbols)
+        read.clear()
+        async with open_memory(path, ManualClock(NOON)) as memory:
+            numbers.append(len(read))
+            assert memory.totals()[:2] == (2, symbols)
+    assert numbers[0] == numbers[1] < 200
+
+
+async def test_an_instrument_is_read_once_when_it_is_asked_about(tmp_path: Path, read: list[Row]) -> None:
+    """Not again while it is held in RAM, nor when nothing is stored about it; again after it had to make room."""
+    path = await _remembering(tmp_path / "memory.sqlite3", 30)
+    async with open_memory(path, ManualClock(NOON), MemoryOptions(recalled=2)) as memory:
+        assert memory.symbol_knowledge("SAB") is None
+        read.clear()
+        for _ in range(2):
+            await memory.recall(["SAB", "NONE"])
+            assert [row[0] for row in read] == 2 * ["SAB"]  # facts, and behaviour
+        known = memory.symbol_knowledge("SAB")
+        assert known is not None
+        assert known.observations == 1
+        assert memory.symbol_knowledge("NONE") is None
+        await memory.recall(["SAC"])
+        await memory.recall(["SAB"])
+        assert [row[0] for row in read] == ["SAB", "SAB", "SAC", "SAC", "SAB", "SAB"]
+
+
+async def test_what_is_learned_before_it_was_read_is_joined_to_what_is_stored(tmp_path: Path) -> None:
+    """An answer that came before the store was asked counts once, on top of the earlier ones."""
+    path = await _remembering(tmp_path / "memory.sqlite3", 3)
+    async with open_memory(path, ManualClock(NOON)) as memory:
+        memory.keep(quote_answer("q-2", "SAA", price=105.0))
+        await memory.recall(["SAA"])
+        for _ in range(2):
+            known = memory.symbol_knowledge("SAA")
+            assert known is not None
+            assert (known.observations, known.low, known.high) == (2, 101.25, 105.0)
+            assert memory.totals().symbols == 3
+            await memory.flush()
