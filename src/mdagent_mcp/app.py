@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import time, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,8 @@ from mdagent_mcp.engine.parts import EngineParts, FreshnessOptions
 from mdagent_mcp.engine.service import Engine, Reporting
 from mdagent_mcp.engine.status import source_status
 from mdagent_mcp.memory.archive import ArchiveLimits
-from mdagent_mcp.memory.database import Database
 from mdagent_mcp.memory.postgres import PostgresDatabase
-from mdagent_mcp.memory.store import MemoryOptions, open_memory
+from mdagent_mcp.memory.store import Memory, MemoryOptions, open_memory
 from mdagent_mcp.monitoring.alert_rules import RuleLimits
 from mdagent_mcp.monitoring.alert_watch import Alerts
 from mdagent_mcp.monitoring.alerting import AlertPolicy, QuietHours
@@ -87,8 +86,7 @@ async def open_app(
             imitating = any(client.imitates_browser for client in clients.values())
             await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
-        place = _memory_place(settings, path, clock)
-        memory = await stack.enter_async_context(open_memory(place, clock, _memory_options(settings)))
+        memory = await stack.enter_async_context(_memory(settings, path, clock))
         counters = AnswerCounters()
         bus.listen(memory.listen)
         bus.listen(counters)
@@ -155,11 +153,11 @@ def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
         sources[event.source].breaker.contradicted(event.endpoint, event.symbol)
 
 
-def _memory_place(settings: Settings, path: Path | None, clock: Clock) -> Path | Database | None:
-    """Where memory is kept: on a server, in a file, or in RAM alone."""
-    if path is None or settings.shared.memory_url is None:
-        return path
-    return PostgresDatabase(settings.shared.memory_url.get_secret_value(), clock)
+def _memory(settings: Settings, path: Path | None, clock: Clock) -> AbstractAsyncContextManager[Memory]:
+    """Memory on a server, in a file, or in RAM alone."""
+    url = settings.shared.memory_url
+    place = path if path is None or url is None else PostgresDatabase(url.get_secret_value(), clock)
+    return open_memory(place, clock, _memory_options(settings))
 
 
 def _budgets(settings: Settings, path: Path | None, stack: AsyncExitStack) -> BudgetStore:
