@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped] # the SDK's own dependency
+import jsonschema
 import pytest
 from mcp_types import CallToolResult, TextContent
 
