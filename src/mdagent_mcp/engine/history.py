@@ -175,10 +175,13 @@ class _HistoryCollection:
             self._judge()
 
     def distrust_doubtful(self, served: HistoryAnswer) -> None:
-        """What the judgement found wrong is asked for anew when it is next needed."""
-        doubtful = any(issue.severity in _DOUBTFUL for issue in served.issues)
-        for source in (*served.sources_rejected, *(served.sources_used[:1] if doubtful else ())):
-            self._known.distrust(source)
+        """Where something is wrong, or sources contradict each other, everybody is asked anew for the next answer.
+
+        To keep but one side of a contradiction would hide it.
+        """
+        if served.sources_rejected or any(issue.severity in _DOUBTFUL for issue in served.issues):
+            for source in (*served.sources_used, *served.sources_rejected):
+                self._known.distrust(source)
 
     def judge_whatever_is_known(self) -> tuple[HistoryJudgement | None, datetime]:
         """What the known parts come to, however old they are, and when the newest had arrived."""
