@@ -125,6 +125,7 @@ class Overall:
         observations: outcomes it has learned from.
         memory_state: `ok`, or what is wrong with the store.
         settings_state: `ok`, or why the settings file as it stands is not in effect.
+        cache_state: `ok`, or what is wrong with the disk or the server behind the cache.
     """
 
     availability_24h: float | None
@@ -134,3 +135,4 @@ class Overall:
     observations: int
     memory_state: str = "ok"
     settings_state: str = "ok"
+    cache_state: str = "ok"
