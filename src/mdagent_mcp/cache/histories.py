@@ -37,8 +37,12 @@ class HistoryShelf(Protocol):
         """Delete a series soon."""
         ...
 
-    def forget(self, symbol: str) -> None:
-        """Delete all series of an instrument soon."""
+    def forget(self, symbol: str, *, heard: bool) -> None:
+        """Delete all series of an instrument soon; whoever told us of it has done so where it is shared."""
+        ...
+
+    async def flush(self) -> object:
+        """Write now what is to be written soon."""
         ...
 
 
@@ -94,12 +98,22 @@ class HistoryCache:
         for shelf in self._shelves:
             shelf.remove(key)
 
-    def forget(self, symbol: str) -> None:
-        """Keep nothing about an instrument: its prices were corrected for a split or a dividend."""
+    async def flush(self) -> None:
+        """Have the stores behind written."""
+        for shelf in self._shelves:
+            await shelf.flush()
+
+    def forget(self, symbol: str, *, heard: bool = False) -> None:
+        """Keep nothing about an instrument: its prices were corrected for a split or a dividend.
+
+        Args:
+            symbol: canonical symbol.
+            heard: another replica told us.
+        """
         for key in [key for key in self._series if key.symbol == symbol]:
             self._evict(key)
         for shelf in self._shelves:
-            shelf.forget(symbol)
+            shelf.forget(symbol, heard=heard)
 
     def doubt(self) -> None:
         """Have every adjusted series compared with its source before it is used again."""

@@ -82,6 +82,7 @@ class HistoryFile:
         self._waiting: OrderedDict[SeriesKey, KnownSeries | None] = OrderedDict()
         self._forgotten: list[str] = []
         self._changed = anyio.Event()
+        self._flushing = anyio.Lock()
         self._damaged = False
 
     async def load(self, keys: Sequence[SeriesKey]) -> Mapping[SeriesKey, KnownSeries]:
@@ -101,7 +102,7 @@ class HistoryFile:
         if key.source in self._origins:
             self._wait(key, None)
 
-    def forget(self, symbol: str) -> None:
+    def forget(self, symbol: str, *, heard: bool) -> None:  # noqa: ARG002 - this file is ours alone
         """Have all series of an instrument deleted soon."""
         for key in [key for key in self._waiting if key.symbol == symbol]:
             del self._waiting[key]
@@ -120,6 +121,10 @@ class HistoryFile:
 
     async def flush(self) -> bool:
         """Write what is waiting now; whether the file took it."""
+        async with self._flushing:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         waiting, forgotten = dict(self._waiting), list(self._forgotten)
         if not waiting and not forgotten:
             return True

@@ -60,6 +60,7 @@ class Opening:
         because: a failure code, or `wrong_prices`.
         rest_s: how long it still rests, seconds.
         told_ago_s: how long ago it was told, seconds; 0 for one that is told now.
+        told_at: the server's milliseconds when it was told; 0 for one that is told now.
         replica: who opened it; empty for ourselves.
     """
 
@@ -68,6 +69,7 @@ class Opening:
     because: str
     rest_s: float
     told_ago_s: float = 0.0
+    told_at: int = 0
     replica: str = ""
 
 
@@ -141,7 +143,7 @@ def _opening(field: object, value: object, now_ms: int) -> Opening | None:
     except ValueError:
         return None
     possible = because in _REASONS and told_ago_s >= 0 and 0 < rest_s <= LONGEST_REST_S
-    return Opening(source, where, because, rest_s, told_ago_s, replica) if possible else None
+    return Opening(source, where, because, rest_s, told_ago_s, int(told), replica) if possible else None
 
 
 def _symbol(told: object) -> str | None:

@@ -19,6 +19,7 @@ from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.answers import HistoryAnswer, SymbolFailure, Usage
 from mdagent_mcp.domain.events import Graded, Judged
 from mdagent_mcp.domain.failures import Failure, FailureKind
+from mdagent_mcp.domain.isolation import run_isolated
 from mdagent_mcp.domain.prices import History
 from mdagent_mcp.domain.quality import Grade, at_least
 from mdagent_mcp.domain.questions import HistoryQuestion
@@ -29,6 +30,7 @@ from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.known_histories import KnownHistories
 from mdagent_mcp.engine.parts import OUT_OF_USE, EngineParts, allowed, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
+from mdagent_mcp.engine.shared_flight import SharedFlight
 from mdagent_mcp.routing.planning import asking_order
 
 FIRST_WAVE: Final = 2
@@ -76,6 +78,24 @@ class HistoryEngine:
         return shed(question.instrument.symbol, verdict)
 
     async def _collect(self, question: HistoryQuestion, progress: Progress | None) -> HistoryAnswer | SymbolFailure:
+        """The series, asked for by one replica at a time, so that the next one finds it known."""
+        flight = self._parts.history_flight
+        if flight is None:
+            return await self._collect_here(question, progress)
+        name = _name(question)
+        await flight.consult([name], lambda _name, _found: True)
+        try:
+            return await self._collect_here(question, progress)
+        finally:
+            self._parts.spawn(run_isolated, f"the sharing of {name}", self._release, flight, name)
+
+    async def _release(self, flight: SharedFlight, name: str) -> None:
+        await self._parts.histories.flush()
+        flight.tell(name, None, kept_s=0.0)
+
+    async def _collect_here(
+        self, question: HistoryQuestion, progress: Progress | None
+    ) -> HistoryAnswer | SymbolFailure:
         collected = _HistoryCollection(self._parts, question)
         await collected.run(progress)
         judgement = collected.judgement
@@ -118,6 +138,13 @@ class HistoryEngine:
                     source, served.symbol, Endpoint.HISTORY, served.judged_at, known, fault if known is False else ""
                 )
             )
+
+
+def _name(question: HistoryQuestion) -> str:
+    """What makes two questions the same for all replicas."""
+    hours = "extended" if question.extended_hours else "regular"
+    range_ = f"{question.first}|{question.last}|{question.interval}|{question.adjustment}|{hours}"
+    return f"{question.instrument.symbol}|{range_}|{','.join(sorted(question.sources))}|{question.min_grade or ''}"
 
 
 class _HistoryCollection:

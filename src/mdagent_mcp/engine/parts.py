@@ -22,6 +22,8 @@ from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.ports import AskedSource
+from mdagent_mcp.engine.quote_sharing import QuoteSharing
+from mdagent_mcp.engine.shared_flight import SharedFlight
 from mdagent_mcp.memory.lessons import Lessons
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.memory.traces import Trace
@@ -90,6 +92,8 @@ class EngineParts:
         shedding: how many questions are worked on at once.
         histories: what is known of past prices.
         corrected: told the symbol when a source turns out to have corrected past prices that were known.
+        quote_sharing: quotes among replicas; None for one that is alone.
+        history_flight: histories that replicas ask for once; None for one that is alone.
     """
 
     sources: Mapping[str, AskedSource]
@@ -104,6 +108,8 @@ class EngineParts:
     shedding: SheddingOptions = field(default_factory=SheddingOptions)
     histories: HistoryCache = field(default_factory=HistoryCache)
     corrected: Callable[[str], None] = _nobody_hears
+    quote_sharing: QuoteSharing | None = None
+    history_flight: SharedFlight | None = None
 
     def evidence_id(self, prefix: str) -> str:
         """A new id under which an answer is kept: sortable by time, not guessable from the outside."""
