@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 from collections.abc import AsyncIterator, Mapping
@@ -16,10 +17,12 @@ import anyio
 import anyio.to_thread
 
 from mdagent_mcp import __version__
+from mdagent_mcp.cache.history_file import FileLimits
 from mdagent_mcp.config.settings import AlertSettings, QuotaSettings, Settings, SourceSettings
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Event, Judged
-from mdagent_mcp.domain.vendor import Plan, Quota, Vendor
+from mdagent_mcp.domain.vendor import Plan, Quota, Storing, Vendor
+from mdagent_mcp.engine.caching import Caching, CachingOptions
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.parts import EngineParts, FreshnessOptions
 from mdagent_mcp.engine.service import Engine, Reporting
@@ -46,6 +49,7 @@ from mdagent_mcp.vendors.registry import VENDORS
 
 APPLICATION: Final = "mdagent-mcp"
 DATABASE: Final = "memory.sqlite3"
+HISTORY_DATABASE: Final = "history.sqlite3"
 
 
 def default_data_directory() -> Path:
@@ -113,6 +117,7 @@ async def open_app(
             await sources[vendor.id].refresh_budget()
             stack.push_async_callback(sources[vendor.id].aclose)
         bus.listen(lambda event: _tell_wrong_price(sources, event))
+        caching = await _open_caching(settings, path, sources, clock, stack)
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(background.cancel_scope.cancel)
@@ -128,7 +133,12 @@ async def open_app(
             freshness=_freshness_options(settings),
             thresholds=settings.grading.thresholds(),
             shedding=SheddingOptions(settings.engine.questions_at_once),
+            histories=caching.histories,
+            corrected=caching.corrected,
+            quote_sharing=caching.quote_sharing(background.start_soon),
+            history_flight=caching.history_flight(background.start_soon),
         )
+        caching.start(background.start_soon)
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         engine = Engine(parts, reporting)
         if watched is not None:
@@ -220,7 +230,53 @@ def _collection_options(settings: Settings) -> CollectionOptions:
 
 def _freshness_options(settings: Settings) -> FreshnessOptions:
     cache = settings.cache
-    return FreshnessOptions(cache.open_market_s, cache.closed_market_s, cache.history_s, cache.entries)
+    return FreshnessOptions(
+        cache.open_market_s,
+        cache.closed_market_s,
+        cache.history_s,
+        cache.entries,
+        cache.history_completed_days * 86_400.0,
+    )
+
+
+async def _open_caching(
+    settings: Settings, memory: Path | None, sources: Mapping[str, Source], clock: Clock, stack: AsyncExitStack
+) -> Caching:
+    """The cache of past prices with its stores, closed with the rest; the server's client is imported by a thread."""
+    if settings.shared.url is not None:
+        await anyio.to_thread.run_sync(partial(importlib.import_module, "redis.asyncio"))
+    caching = Caching(_caching_options(settings, memory), sources, clock)
+    stack.push_async_callback(caching.aclose)
+    return caching
+
+
+def _caching_options(settings: Settings, memory: Path | None) -> CachingOptions:
+    """Where past prices are kept and what is shared; on disk only beside a memory that is kept there as well."""
+    cache, shared = settings.cache, settings.shared
+    kept = memory is not None and cache.history_store is not False
+    return CachingOptions(
+        bars=cache.history_bars,
+        file=memory.with_name(HISTORY_DATABASE) if memory is not None and kept else None,
+        file_limits=FileLimits(int(cache.history_store_mb * 1e6), cache.history_store_days * 86_400.0),
+        stored=frozenset(vendor.id for vendor in VENDORS if _may_store(vendor, settings.source(vendor.id))),
+        origins={vendor.id: _origin(settings.source(vendor.id)) for vendor in VENDORS},
+        url=None if shared.url is None else shared.url.get_secret_value(),
+        timeout_s=shared.timeout_s,
+        series_s=cache.history_s,
+    )
+
+
+def _may_store(vendor: Vendor, chosen: SourceSettings) -> bool:
+    """Whether past prices of a source may be kept on disk."""
+    if vendor.storing is Storing.FORBIDDEN:
+        return False
+    return vendor.storing is Storing.ALLOWED if chosen.store_history is None else chosen.store_history
+
+
+def _origin(chosen: SourceSettings) -> str:
+    """What the replies of a source depend on: two replicas share what is known only where this is the same."""
+    parts = (chosen.enabled, chosen.api_key is not None, chosen.plan, chosen.entitlement, *chosen.urls)
+    return " ".join(map(str, parts))
 
 
 def _configure(alerts: Alerts, settings: Settings) -> None:

@@ -151,7 +151,11 @@ class SharedSettings(_Section):
     """What several machines share."""
 
     url: Annotated[SecretStr, AfterValidator(_shared_url)] | None = Field(
-        default=None, description="of a Redis or Valkey server that keeps the budgets of all replicas"
+        default=None,
+        description="of a Redis or Valkey server through which replicas share budgets, cache and openings",
+    )
+    timeout_s: float = Field(
+        0.05, gt=0, le=2, description="limit of a cache command on it, seconds; then a replica goes on alone"
     )
 
 

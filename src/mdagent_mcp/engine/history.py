@@ -190,8 +190,8 @@ class _HistoryCollection:
     async def _recall(self) -> None:
         """Begin with the series that need no call, of the sources that may be asked at all."""
         usable = [
-            name
-            for name, source in allowed(self._parts.sources, self._question.sources).items()
+            source
+            for source in allowed(self._parts.sources, self._question.sources).values()
             if source.state() not in OUT_OF_USE and source.refuses_history(self._query) is None
         ]
         for name, history in (await self._known.recall(usable)).items():

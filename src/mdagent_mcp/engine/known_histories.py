@@ -30,11 +30,13 @@ from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome
 from mdagent_mcp.domain.instruments import AssetClass
 from mdagent_mcp.domain.prices import History
 from mdagent_mcp.domain.questions import Asked
-from mdagent_mcp.domain.vendor import HistoryQuery
+from mdagent_mcp.domain.vendor import HistoryQuery, Storing
 from mdagent_mcp.engine.ports import AskedSource
 
 _EARLIEST: Final = date(1900, 1, 1)
 _LATEST: Final = date(2199, 12, 31)
+BRIEF_S: Final = 3600.0
+"""How long bars are reused whose source forbids storing, seconds: in memory, and no longer than a sitting."""
 _NEVER_ADJUSTED: Final = frozenset({AssetClass.CRYPTO, AssetClass.FOREX, AssetClass.INDEX})
 
 
@@ -77,13 +79,17 @@ class KnownHistories:
         self._limits = limits
         self._query = query
         self._corrected = corrected
+        self._brief: set[str] = set()
         self._days = MarketDays(calendar_named(query.instrument.calendar), query.interval, query.extended_hours)
         first, last = max(query.first, _EARLIEST), min(query.last, _LATEST)
         self._asked = None if last < first else self._days.from_whole_period(Span(first, last))
 
-    async def recall(self, sources: Iterable[str]) -> dict[str, History]:
+    async def recall(self, sources: Iterable[AskedSource]) -> dict[str, History]:
         """The series of these sources that answer the question without a call."""
-        names = tuple(sources)
+        names = []
+        for source in sources:
+            names.append(source.vendor.id)
+            self._note_terms(source)
         asked = self._asked
         if asked is None:
             return {}
@@ -106,6 +112,7 @@ class KnownHistories:
     async def ask(self, source: AskedSource, budget_s: float) -> Told:
         """The series of a source, of which only what is missing is fetched."""
         ends = self._clock.monotonic() + budget_s
+        self._note_terms(source)
         if self._asked is None:
             told = await source.history(self._query, budget_s)
             return Told(told.answer, told.calls, reused=False)
@@ -135,7 +142,7 @@ class KnownHistories:
         if history.interval is not key.interval or history.symbol != key.symbol:
             return
         before = self._cache.find(key)
-        if before is not None and not self._has_aged(before):
+        if before is not None and not self._has_aged(source, before):
             known = extended(before, asked, history, self._days) or first_known(asked, history, self._days)
         else:
             known = first_known(asked, history, self._days)
@@ -158,13 +165,23 @@ class KnownHistories:
         self._cache.keep(key, together)
         return cut(together, asked, self._days)
 
-    def _has_aged(self, known: KnownSeries) -> bool:
-        return (self._clock.now() - known.oldest).total_seconds() >= self._limits.settled_s
+    def _note_terms(self, source: AskedSource) -> None:
+        """What may not be stored is reused for a short time only."""
+        if source.vendor.storing is Storing.FORBIDDEN:
+            self._brief.add(source.vendor.id)
+
+    def _limits_of(self, source: str) -> ReuseLimits:
+        if source not in self._brief:
+            return self._limits
+        return replace(self._limits, settled_s=min(self._limits.settled_s, BRIEF_S))
+
+    def _has_aged(self, source: str, known: KnownSeries) -> bool:
+        return (self._clock.now() - known.oldest).total_seconds() >= self._limits_of(source).settled_s
 
     def _plan(self, source: str, asked: Span) -> FetchPlan:
         adjusts = self._query.instrument.asset_class not in _NEVER_ADJUSTED
         known = self._cache.find(self._key(source))
-        return plan(known, asked, self._days, self._clock.now(), self._limits, adjusts=adjusts)
+        return plan(known, asked, self._days, self._clock.now(), self._limits_of(source), adjusts=adjusts)
 
     def _known_cut(self, source: str, asked: Span) -> History | None:
         known = self._cache.find(self._key(source))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
+from typing import Final
 
 from mdagent_mcp.cache import Entry
 from mdagent_mcp.cache.quote_codec import Said, decode, encode
@@ -17,6 +18,9 @@ from mdagent_mcp.domain.failures import Failure
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.engine.inquiry import InquiryKey
 from mdagent_mcp.engine.shared_flight import SharedFlight
+
+BRIEF_S: Final = 60.0
+"""How long a value stays on the server in which a source has a part whose terms forbid storing."""
 
 Accept = Callable[[InquiryKey, Entry[Said]], bool]
 """Takes over what was said elsewhere; False when it does not do for the question."""
@@ -29,12 +33,16 @@ class QuoteSharing:
         flight: single flight across replicas.
         clock: time.
         sources: source ids there are.
+        brief: those whose terms forbid storing: with them a value is left for a moment only.
     """
 
-    def __init__(self, flight: SharedFlight, clock: Clock, sources: Collection[str]) -> None:
+    def __init__(
+        self, flight: SharedFlight, clock: Clock, sources: Collection[str], *, brief: Collection[str] = ()
+    ) -> None:
         self._flight = flight
         self._clock = clock
         self._sources = frozenset(sources)
+        self._brief = frozenset(brief)
 
     async def consult(self, keys: Sequence[InquiryKey], accept: Accept) -> None:
         """Offer what other replicas know, or are just finding out; return when the rest is ours to ask about."""
@@ -49,6 +57,8 @@ class QuoteSharing:
 
     def tell(self, key: InquiryKey, quotes: Sequence[Quote], failures: Sequence[Failure], kept_s: float) -> None:
         """Leave for the others what was said, for so long."""
+        if any(quote.source in self._brief for quote in quotes):
+            kept_s = min(kept_s, BRIEF_S)
         self._flight.tell(_name(key), encode(quotes, failures), kept_s=kept_s)
 
     def gave_up(self, key: InquiryKey) -> None:
