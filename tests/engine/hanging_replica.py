@@ -17,8 +17,7 @@ async def hang(url: str) -> None:
     """Ask, tell that the source is being asked, and never end."""
     async with replica(url, takes_s=None) as leader, anyio.create_task_group() as tasks:
         tasks.start_soon(leader.engine.answer, question("AAPL"))
-        while not leader.calls:
-            await anyio.sleep(0.005)
+        await leader.sources[0].began.wait()
         sys.stdout.write("asking\n")
         sys.stdout.flush()
 

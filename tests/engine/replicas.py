@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -74,7 +74,7 @@ async def replica(
     said: dict[str, float | FailureKind] = {"AAPL": 190.0, "MSFT": 430.0} if prices is None else prices
     source = ScriptedSource("one", clock, said, takes_s=takes_s)
     server = SharedServer(url, clock, timeout_s=timeout_s)
-    async with open_memory(None, clock) as memory, anyio.create_task_group() as background:
+    async with aclosing(server), open_memory(None, clock) as memory, anyio.create_task_group() as background:
         flight = SharedFlight(SharedFlights(server, space, "quote"), clock, background.start_soon)
         parts = EngineParts(
             sources={source.name: source},
@@ -87,4 +87,3 @@ async def replica(
         )
         yield Replica(QuoteEngine(parts), server, (source,), parts)
         background.cancel_scope.cancel()
-    await server.aclose()

@@ -16,7 +16,7 @@ from typing import Final
 
 from mdagent_mcp.cache.shared_server import SPACE, SharedServer, SharedServerError, Word
 
-LEASE_S: Final = 1.5
+LEASE_S: Final = 1.0
 """Seconds for which one replica asks and the others wait."""
 MOST_BYTES: Final = 64 * 1024
 """Of a value; longer ones are neither written nor read."""

@@ -77,9 +77,7 @@ class SharedServer:
         self._tried = trying
         try:
             async with self._slots:
-                # The client's own annotation knows texts and numbers only, although it sends bytes as they are.
-                arguments: Sequence[Any] = words
-                told = await self._open().eval(script, len(names), *names, *arguments)
+                told = await self._evaluated(script, names, words)
         except ResponseError as error:
             raise SharedServerError(f"{self._where()} refuses ({clean_text(str(error), 80)})") from error
         except (RedisError, OSError, TimeoutError) as error:
@@ -96,6 +94,11 @@ class SharedServer:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
+
+    async def _evaluated(self, script: str, names: Sequence[str], words: Sequence[Any]) -> Any:
+        """One command to its end, which is near: the client loses a connection whose command is cancelled."""
+        with anyio.CancelScope(shield=True):
+            return await self._open().eval(script, len(names), *names, *words)
 
     def _failed(self, error: Exception) -> None:
         if self._failures == 0:

@@ -16,7 +16,7 @@ from mdagent_mcp.domain.isolation import run_isolated
 from mdagent_mcp.engine.flight import Spawn
 
 FOLLOW_S: Final = 1.5
-"""Seconds that a question waits for another replica's answer."""
+"""Seconds that a question waits for other replicas: for one that died, and then for the one that takes its place."""
 POLL_S: Final = 0.02
 
 Accept = Callable[[str, Found], bool]
