@@ -46,7 +46,7 @@ for i = 1, #heard, 2 do
   local til = tonumber(string.match(heard[i + 1], '|(%d+)$') or '0')
   if til <= now then redis.call('HDEL', KEYS[1], heard[i]) end
 end
-return {now, heard, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'LIMIT', 0, 1000)}
+return {now, heard, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, 1000)}
 """
 
 
@@ -99,6 +99,7 @@ class SharedSignals:
         self._names = [f"{SPACE}:{{{space}}}:openings", f"{SPACE}:{{{space}}}:corrected"]
         self._replica = uuid.uuid4().hex
         self._heard_until: int | None = None
+        self._recent: set[tuple[bytes, object]] = set()
 
     async def exchange(self, openings: Sequence[Opening], corrected: Sequence[str]) -> Heard:
         """Tell what is new here and hear what is known there.
@@ -113,15 +114,20 @@ class SharedSignals:
         words.extend(corrected)
         told = await self._server.run(_EXCHANGE, self._names, words)
         match told:
-            case [int(now), list(heard), list(symbols)]:
-                first, self._heard_until = self._heard_until is None, now
-                known = () if first else tuple(text for each in symbols if (text := _symbol(each)) is not None)
-                return Heard(tuple(self._openings(heard, now)), known)
+            case [int(now), list(heard), list(corrections)]:
+                self._heard_until = now
+                return Heard(tuple(self._openings(heard, now)), self._new_corrections(corrections))
             case _:
                 raise SharedServerError("the shared server answers nonsense")
 
+    def _new_corrections(self, told: Sequence[object]) -> tuple[str, ...]:
+        """The symbols among symbols and their instants; what was heard last time is not heard again."""
+        recent = {(symbol, at) for symbol, at in zip(told[::2], told[1::2], strict=False) if isinstance(symbol, bytes)}
+        new, self._recent = recent - self._recent, recent
+        return tuple(sorted(text for symbol, _ in new if (text := _text(symbol)) is not None))
+
     def _since(self) -> str:
-        """From when on corrections are of interest: a little before the last time, because clocks stand still."""
+        """From when on corrections are of interest: a millisecond before the last time, because two may share one."""
         return "+inf" if self._heard_until is None else str(self._heard_until - 1)
 
     def _openings(self, heard: Sequence[object], now: int) -> Iterator[Opening]:
@@ -146,10 +152,8 @@ def _opening(field: object, value: object, now_ms: int) -> Opening | None:
     return Opening(source, where, because, rest_s, told_ago_s, int(told), replica) if possible else None
 
 
-def _symbol(told: object) -> str | None:
-    if not isinstance(told, bytes) or len(told) > SYMBOL_LIMIT * 4:
-        return None
+def _text(symbol: bytes) -> str | None:
     try:
-        return told.decode()
+        return symbol.decode() if len(symbol) <= SYMBOL_LIMIT * 4 else None
     except ValueError:
         return None
