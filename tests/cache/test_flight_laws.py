@@ -148,7 +148,8 @@ async def test_a_server_that_is_down_is_tried_by_one_command_at_a_time_and_less_
             await server.run("return 1", [])
         await clock.advance(0.1)
     gaps = [round(b - a, 1) for a, b in pairwise(sent[FAILURES - 1 :])]
-    expected, rest = [], FIRST_REST_S
+    expected: list[float] = []
+    rest = FIRST_REST_S
     while len(expected) < len(gaps):
         expected.append(min(rest, LONGEST_REST_S))
         rest *= 2

@@ -124,7 +124,7 @@ async def test_the_same_history_asked_of_both_at_once_is_asked_of_the_vendors_on
 
 async def test_no_key_and_nothing_of_a_source_that_forbids_it_is_on_the_server(desk: Desk, valkey: Valkey) -> None:
     """In no name and in no value; series of Cboe are not left there at all."""
-    chosen = settings(**shared(valkey, 0))
+    chosen = settings(**shared(valkey, 0), MDAGENT_CACHE__OPEN_MARKET_S="600")
     async with server(desk, chosen) as engine:
         await engine.quotes(QuoteQuestion(tuple(map(parse_symbol, ("AAPL", "MSFT", "VOD.L", "ZZZZ")))))
         for source in ("yahoo", "nasdaq", "cboe"):
