@@ -262,6 +262,7 @@ def _caching_options(settings: Settings, memory: Path | None) -> CachingOptions:
         origins={vendor.id: _origin(settings.source(vendor.id)) for vendor in VENDORS},
         url=None if shared.url is None else shared.url.get_secret_value(),
         timeout_s=shared.timeout_s,
+        follow_s=settings.engine.deadline_s / 4,
         series_s=cache.history_s,
     )
 

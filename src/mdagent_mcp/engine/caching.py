@@ -23,7 +23,7 @@ from mdagent_mcp.domain.isolation import run_isolated
 from mdagent_mcp.domain.vendor import Storing
 from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.quote_sharing import QuoteSharing
-from mdagent_mcp.engine.shared_flight import SharedFlight
+from mdagent_mcp.engine.shared_flight import FOLLOW_S, SharedFlight
 from mdagent_mcp.engine.signals import Signalling
 from mdagent_mcp.transport.source import Source
 
@@ -43,6 +43,7 @@ class CachingOptions:
         origins: source id -> what its replies depend on beside the question: address, plan, entitlement.
         url: of the server that replicas share; None for a replica that is alone.
         timeout_s: limit of a command on it.
+        follow_s: how long a question waits for other replicas at most, seconds.
         series_s: how long a series stays on the server whose source says nothing about storing.
     """
 
@@ -53,6 +54,7 @@ class CachingOptions:
     origins: Mapping[str, str] = field(default_factory=dict)
     url: str | None = None
     timeout_s: float = TIMEOUT_S
+    follow_s: float = FOLLOW_S
     series_s: float = 60.0
 
 
@@ -71,6 +73,7 @@ class Caching:
     def __init__(self, options: CachingOptions, sources: Mapping[str, Source], clock: Clock) -> None:
         self._clock = clock
         self._sources = sources
+        self._follow_s = options.follow_s
         self._server = None if options.url is None else SharedServer(options.url, clock, timeout_s=options.timeout_s)
         self._space = digest(*(f"{name} {origin}" for name, origin in sorted(options.origins.items())))
         self._file: HistoryFile | None = None
@@ -125,7 +128,8 @@ class Caching:
     def _flight(self, kind: str, spawn: Spawn) -> SharedFlight | None:
         if self._server is None:
             return None
-        return SharedFlight(SharedFlights(self._server, self._space, kind), self._clock, spawn)
+        flights = SharedFlights(self._server, self._space, kind)
+        return SharedFlight(flights, self._clock, spawn, follow_s=self._follow_s)
 
     def _kept_s(self, options: CachingOptions) -> dict[str, float]:
         """How long the series of each source may stay on the server."""

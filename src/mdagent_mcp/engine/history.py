@@ -79,25 +79,28 @@ class HistoryEngine:
 
     async def _collect(self, question: HistoryQuestion, progress: Progress | None) -> HistoryAnswer | SymbolFailure:
         """The series, asked for by one replica at a time, so that the next one finds it known."""
-        flight = self._parts.history_flight
-        if flight is None:
-            return await self._collect_here(question, progress)
+        flight, collected = self._parts.history_flight, _HistoryCollection(self._parts, question)
+        await collected.recall()
+        if flight is None or collected.good_enough:
+            await collected.run(progress)
+            return self._answered(collected)
         name = _name(question)
         await flight.consult([name], lambda _name, _found: True)
         try:
-            return await self._collect_here(question, progress)
+            collected = _HistoryCollection(self._parts, question)
+            await collected.recall()
+            await collected.run(progress)
         finally:
             self._parts.spawn(run_isolated, f"the sharing of {name}", self._release, flight, name)
+        return self._answered(collected)
 
     async def _release(self, flight: SharedFlight, name: str) -> None:
         await self._parts.histories.flush()
         flight.tell(name, None, kept_s=0.0)
 
-    async def _collect_here(
-        self, question: HistoryQuestion, progress: Progress | None
-    ) -> HistoryAnswer | SymbolFailure:
-        collected = _HistoryCollection(self._parts, question)
-        await collected.run(progress)
+    def _answered(self, collected: _HistoryCollection) -> HistoryAnswer | SymbolFailure:
+        """The answer that a collection comes to, kept and told."""
+        question = collected.question
         judgement = collected.judgement
         if judgement is None:
             failure = symbol_failure(question.instrument.symbol, collected.failures)
@@ -152,7 +155,7 @@ class _HistoryCollection:
 
     def __init__(self, parts: EngineParts, question: HistoryQuestion) -> None:
         self._parts = parts
-        self._question = question
+        self.question = question
         self._query = HistoryQuery(
             question.instrument,
             question.interval,
@@ -175,11 +178,10 @@ class _HistoryCollection:
 
     async def run(self, progress: Progress | None) -> None:
         ends = self._parts.clock.monotonic() + self._parts.collection.deadline_s
-        await self._recall()
         while (left := ends - self._parts.clock.monotonic()) > 0:
             order = self._order()
             wave = order[: FIRST_WAVE if not self._asked else 1]
-            if not wave or self._good_enough():
+            if not wave or self.good_enough:
                 return
             self._asked.extend(wave)
             await self._ask(wave, left)
@@ -187,11 +189,11 @@ class _HistoryCollection:
             if progress is not None:
                 await progress(len(self._asked), len(self._asked) + len(order) - len(wave), ", ".join(wave))
 
-    async def _recall(self) -> None:
+    async def recall(self) -> None:
         """Begin with the series that need no call, of the sources that may be asked at all."""
         usable = [
             source
-            for source in allowed(self._parts.sources, self._question.sources).values()
+            for source in allowed(self._parts.sources, self.question.sources).values()
             if source.state() not in OUT_OF_USE and source.refuses_history(self._query) is None
         ]
         for name, history in (await self._known.recall(usable)).items():
@@ -212,31 +214,31 @@ class _HistoryCollection:
 
     def judge_whatever_is_known(self) -> tuple[HistoryJudgement | None, datetime]:
         """What the known parts come to, however old they are, and when the newest had arrived."""
-        self._series = list(
-            self._known.whatever_is_known(allowed(self._parts.sources, self._question.sources)).values()
-        )
+        self._series = list(self._known.whatever_is_known(allowed(self._parts.sources, self.question.sources)).values())
         if self._series:
             self._judge()
         return self.judgement, max((h.received_at for h in self._series), default=self._query.now)
 
-    def _good_enough(self) -> bool:
-        wanted = self._question.min_grade or ENOUGH
+    @property
+    def good_enough(self) -> bool:
+        """Whether nobody else needs to be asked."""
+        wanted = self.question.min_grade or ENOUGH
         return self.judgement is not None and at_least(self.judgement.assessment.grade, wanted)
 
     def _order(self) -> tuple[str, ...]:
-        parts, instrument = self._parts, self._question.instrument
+        parts, instrument = self._parts, self.question.instrument
         candidates = []
-        for name, source in allowed(parts.sources, self._question.sources).items():
+        for name, source in allowed(parts.sources, self.question.sources).items():
             if name in self._asked:
                 continue
             refusal = source.refuses_history(self._query)
-            failure = not_asked(source, refusal, named=bool(self._question.sources))
+            failure = not_asked(source, refusal, named=bool(self.question.sources))
             if failure is not None:
                 self.failures.setdefault(name, failure)
             elif source.is_askable:
                 candidates.append(parts.candidate(source, instrument))
         groups = {parts.sources[name].group_of(instrument) for name in self._asked}
-        cheapest = self._question.min_grade is not None and bool(self._asked)
+        cheapest = self.question.min_grade is not None and bool(self._asked)
         return asking_order(candidates, live=False, asked_groups=groups, cheapest_first=cheapest)
 
     async def _ask(self, wave: Sequence[str], budget_s: float) -> None:
@@ -255,11 +257,11 @@ class _HistoryCollection:
             self.reused = self.reused or told.reused
 
     def _judge(self) -> None:
-        parts, instrument = self._parts, self._question.instrument
+        parts, instrument = self._parts, self.question.instrument
         context = HistoryContext(
             now=parts.clock.now(),
             groups=parts.groups(instrument),
             weights=parts.trusts(),
             suggestions=parts.suggestions(instrument),
         )
-        self.judgement = judge_history(self._question, self._series, reasons(self.failures), context)
+        self.judgement = judge_history(self.question, self._series, reasons(self.failures), context)

@@ -108,7 +108,7 @@ class Engine:
             symbols,
             observations,
             self._parts.memory.state,
-            self._parts.histories.state,
+            cache_state=self._parts.histories.state,
         )
 
     async def explain_evidence(self, evidence_id: str) -> QuoteAnswer | HistoryAnswer | None:

@@ -30,9 +30,11 @@ class SharedFlight:
         flights: values and leases on the server.
         clock: time.
         spawn: starts background work.
+        follow_s: how long a question waits for other replicas at most, seconds.
     """
 
-    def __init__(self, flights: SharedFlights, clock: Clock, spawn: Spawn) -> None:
+    def __init__(self, flights: SharedFlights, clock: Clock, spawn: Spawn, *, follow_s: float = FOLLOW_S) -> None:
+        self._follow_s = min(follow_s, FOLLOW_S)
         self._flights = flights
         self._clock = clock
         self._spawn = spawn
@@ -40,7 +42,7 @@ class SharedFlight:
 
     async def consult(self, names: Iterable[str], accept: Accept) -> None:
         """Return when each name was accepted, is ours to ask about, or has been waited for long enough."""
-        ends = self._clock.monotonic() + FOLLOW_S
+        ends = self._clock.monotonic() + self._follow_s
         wanted, seen = list(dict.fromkeys(names)), dict[str, bytes]()
         while wanted:
             try:
