@@ -86,8 +86,7 @@ async def open_app(
     async with AsyncExitStack() as stack:
         clients = {vendor.id: vendor_client(vendor, settings, clock, open_transport) for vendor in VENDORS}
         if open_transport is None:
-            imitating = any(client.imitates_browser for client in clients.values())
-            await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
+            await _preload(clients)
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
         memory = await stack.enter_async_context(open_memory(path, clock, _memory_options(settings)))
         counters = AnswerCounters()
@@ -154,6 +153,12 @@ def _let_gather(sources: Mapping[str, Source], spawn: Spawn) -> None:
     """Questions that come at about the same time share calls, which end with the application."""
     for source in sources.values():
         source.gather_with(spawn)
+
+
+async def _preload(clients: Mapping[str, VendorClient]) -> None:
+    """Import by a thread what the real web needs."""
+    imitating = any(client.imitates_browser for client in clients.values())
+    await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
 
 
 def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
