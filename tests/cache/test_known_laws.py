@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.simulated_series import CALENDAR, SimulatedSeries
@@ -56,6 +56,7 @@ def answered(
 
 
 @given(st.lists(questions, min_size=1, max_size=8), worlds)
+@settings(max_examples=60)
 def test_what_is_served_is_what_the_source_would_say_now(
     asked: list[tuple[int, int, int]], world: tuple[Interval, Adjustment, dict[int, float]]
 ) -> None:
@@ -79,6 +80,7 @@ def test_what_is_served_is_what_the_source_would_say_now(
 
 
 @given(st.lists(questions, min_size=1, max_size=8), worlds, st.floats(60, 4000))
+@settings(max_examples=40)
 def test_the_end_that_may_still_change_is_never_served_older_than_allowed(
     asked: list[tuple[int, int, int]], world: tuple[Interval, Adjustment, dict[int, float]], tail_s: float
 ) -> None:

@@ -130,7 +130,7 @@ async def test_no_key_and_nothing_of_a_source_that_forbids_it_is_on_the_server(d
         for source in ("yahoo", "nasdaq", "cboe"):
             await engine.history(HistoryQuestion(parse_symbol("AAPL"), Interval.DAY_1, OCTOBER.first, OCTOBER.last,
                                                  sources=(source,)))  # fmt: skip
-        await anyio.sleep(1.2)
+        await anyio.sleep(0.3)
         held = await valkey.everything()
     names = b" ".join(held)
     assert KEY.encode() not in names + b" ".join(held.values())

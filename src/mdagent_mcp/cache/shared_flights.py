@@ -26,7 +26,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function kept_at(key)
   local kept = redis.pcall('HMGET', key, 'at', 'body')
-  if kept.err then
+  local at = not kept.err and tonumber(kept[1] or '')
+  if not at or not kept[2] or at > now or redis.call('PTTL', key) < 0 then
     redis.call('DEL', key)
     return false, false
   end
@@ -41,7 +42,7 @@ for i = 1, #KEYS, 2 do
   local at, body = kept_at(KEYS[i])
   local lease = KEYS[i + 1]
   if at and body and at ~= ARGV[3 + (i + 1) / 2] and #body <= tonumber(ARGV[3]) then
-    told[#told + 1] = {at, now - (tonumber(at) or 0), body}
+    told[#told + 1] = {at, now - tonumber(at), body}
   else
     local left = redis.call('PTTL', lease)
     if left < 0 or left > tonumber(ARGV[2]) or redis.pcall('GET', lease) == ARGV[1] then
@@ -60,7 +61,7 @@ _TELL: Final = (
     + """
 local at = now - tonumber(ARGV[2])
 local before = kept_at(KEYS[1])
-if not before or (tonumber(before) or 0) <= at then
+if not before or tonumber(before) <= at then
   redis.call('HSET', KEYS[1], 'at', string.format('%.0f', at), 'body', ARGV[3])
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
