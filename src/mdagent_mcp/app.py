@@ -120,7 +120,7 @@ async def open_app(
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(background.cancel_scope.cancel)
-        _let_gather(sources, background.start_soon)
+        _begin_background(sources, caching, background.start_soon)
         parts = EngineParts(
             sources=sources,
             clock=clock,
@@ -137,7 +137,6 @@ async def open_app(
             quote_sharing=caching.quote_sharing(background.start_soon),
             history_flight=caching.history_flight(background.start_soon),
         )
-        caching.start(background.start_soon)
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         engine = Engine(parts, reporting)
         if watched is not None:
@@ -149,8 +148,9 @@ async def open_app(
         yield engine
 
 
-def _let_gather(sources: Mapping[str, Source], spawn: Spawn) -> None:
-    """Questions that come at about the same time share calls, which end with the application."""
+def _begin_background(sources: Mapping[str, Source], caching: Caching, spawn: Spawn) -> None:
+    """Begin to write behind and to exchange signals; questions of about the same time share calls from now on."""
+    caching.start(spawn)
     for source in sources.values():
         source.gather_with(spawn)
 

@@ -26,8 +26,8 @@ from mdagent_mcp.domain.questions import HistoryQuestion
 from mdagent_mcp.domain.service import Progress
 from mdagent_mcp.domain.vendor import Endpoint, HistoryQuery
 from mdagent_mcp.engine.flight import SingleFlight
-from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.known_histories import KnownHistories
+from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.parts import OUT_OF_USE, EngineParts, allowed, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
 from mdagent_mcp.engine.shared_flight import SharedFlight

@@ -19,6 +19,8 @@ from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.engine.inquiry import InquiryKey
 from mdagent_mcp.engine.shared_flight import SharedFlight
 
+LONGEST_S: Final = 3600.0
+"""How long other replicas find what was said about a market that is closed."""
 BRIEF_S: Final = 60.0
 """How long a value stays on the server in which a source has a part whose terms forbid storing."""
 
@@ -57,8 +59,8 @@ class QuoteSharing:
 
     def tell(self, key: InquiryKey, quotes: Sequence[Quote], failures: Sequence[Failure], kept_s: float) -> None:
         """Leave for the others what was said, for so long."""
-        if any(quote.source in self._brief for quote in quotes):
-            kept_s = min(kept_s, BRIEF_S)
+        brief = any(quote.source in self._brief for quote in quotes)
+        kept_s = min(kept_s, BRIEF_S if brief else LONGEST_S)
         self._flight.tell(_name(key), encode(quotes, failures), kept_s=kept_s)
 
     def gave_up(self, key: InquiryKey) -> None:

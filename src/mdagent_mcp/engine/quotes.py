@@ -38,8 +38,6 @@ from mdagent_mcp.resilience.backoff import earn, new_budget
 from mdagent_mcp.resilience.hedging import HEDGE_BUDGET, HedgeOptions, hedge_delay_s, spend_on_hedge
 from mdagent_mcp.routing.planning import Candidate, asking_order, could_raise_confirmed, worth_asking
 
-SHARED_FOR_S: Final = 3600.0
-"""How long other replicas find what was said about a market that is closed."""
 UNKNOWN_FOR_S: Final = 600.0
 """How long a symbol that nobody knew is not asked for again."""
 _NOBODY_KNOWS: Final = frozenset({FailureKind.UNKNOWN_SYMBOL, FailureKind.UNSUPPORTED, FailureKind.RETIRED})
@@ -129,9 +127,8 @@ class QuoteEngine:
             sharing.gave_up(inquiry.key)
             return
         now = self._parts.clock.now()
-        question = QuoteQuestion((inquiry.instrument,))
-        kept_s = self._max_age(question, inquiry.instrument, Entry(kept, now), now)
-        sharing.tell(inquiry.key, kept.quotes, kept.failures, min(kept_s, SHARED_FOR_S))
+        kept_s = self._max_age(QuoteQuestion((inquiry.instrument,)), inquiry.instrument, Entry(kept, now), now)
+        sharing.tell(inquiry.key, kept.quotes, kept.failures, kept_s)
 
     def _judged_again(self, key: InquiryKey, instrument: Instrument, kept: KeptQuotes) -> QuoteAnswer | None:
         """What the kept quotes come to now; None when none of them can be used any more."""
