@@ -28,7 +28,7 @@ from mdagent_mcp.domain.questions import QuoteQuestion
 from mdagent_mcp.domain.service import Progress
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import Collection, CollectionHooks
-from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey
+from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey, key_of
 from mdagent_mcp.engine.kept_quotes import KeptQuotes, is_of_this_instant
 from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.parts import EngineParts, allowed, is_live, not_asked
@@ -87,7 +87,7 @@ class QuoteEngine:
 
     def _from_cache(self, question: QuoteQuestion, instrument: Instrument) -> QuoteAnswer | None:
         now = self._parts.clock.now()
-        for key in dict.fromkeys((_key(question, instrument), replace(_key(question, instrument), min_grade=None))):
+        for key in dict.fromkeys((key_of(question, instrument), replace(key_of(question, instrument), min_grade=None))):
             entry = self._kept.find(key)
             if entry is None or entry.age_s(now) >= self._max_age(question, instrument, entry, now):
                 continue
@@ -101,7 +101,7 @@ class QuoteEngine:
     ) -> None:
         """Answer from what other replicas have found out, or are just finding out, and leave the rest to be asked."""
         sharing = self._parts.quote_sharing
-        keys = {_key(question, i): i for i in asking.values() if not self._is_asked(_key(question, i))}
+        keys = {key_of(question, i): i for i in asking.values() if not self._is_asked(key_of(question, i))}
         if sharing is None or not keys or question.max_age_s == 0:
             return
 
@@ -120,13 +120,12 @@ class QuoteEngine:
 
     def _share(self, inquiry: Inquiry, kept: KeptQuotes | None) -> None:
         """Leave for other replicas what an inquiry came to, for as long as it would be served here."""
-        sharing = self._parts.quote_sharing
+        sharing, now = self._parts.quote_sharing, self._parts.clock.now()
         if sharing is None:
             return
         if kept is None:
             sharing.gave_up(inquiry.key)
             return
-        now = self._parts.clock.now()
         kept_s = self._max_age(QuoteQuestion((inquiry.instrument,)), inquiry.instrument, Entry(kept, now), now)
         sharing.tell(inquiry.key, kept.quotes, kept.failures, kept_s)
 
@@ -167,7 +166,7 @@ class QuoteEngine:
         """That nobody knows a symbol, as everybody said a short while ago."""
         if question.max_age_s == 0:
             return None
-        entry = self._unknown.fresh(_key(question, instrument), self._parts.clock.now(), UNKNOWN_FOR_S)
+        entry = self._unknown.fresh(key_of(question, instrument), self._parts.clock.now(), UNKNOWN_FOR_S)
         return None if entry is None else entry.value
 
     async def _ask(
@@ -214,7 +213,7 @@ class QuoteEngine:
 
     def _start(self, question: QuoteQuestion, instruments: Sequence[Instrument]) -> Sequence[Instrument]:
         """Begin a collection for what is not being asked about already."""
-        new = [Inquiry(_key(question, i), i) for i in instruments if not self._is_asked(_key(question, i))]
+        new = [Inquiry(key_of(question, i), i) for i in instruments if not self._is_asked(key_of(question, i))]
         if new:
             hooks = CollectionHooks(
                 order=self._order,
@@ -240,7 +239,7 @@ class QuoteEngine:
         return flight is not None and not flight[1].is_abandoned
 
     def _join(self, question: QuoteQuestion, instrument: Instrument) -> tuple[Inquiry, Collection]:
-        return self._flights[_key(question, instrument)]
+        return self._flights[key_of(question, instrument)]
 
     def _result(self, inquiry: Inquiry) -> QuoteAnswer | SymbolFailure:
         if inquiry.answer is not None:
@@ -399,7 +398,3 @@ class QuoteEngine:
             grade, price = (result.grade, result.price) if isinstance(result, QuoteAnswer) else (None, None)
             cached = instrument.symbol not in asking
             self._parts.emit(Graded(instrument.symbol, Endpoint.QUOTE, now, grade, cached, elapsed, price))
-
-
-def _key(question: QuoteQuestion, instrument: Instrument) -> InquiryKey:
-    return InquiryKey(instrument.symbol, tuple(sorted(question.sources)), question.min_grade)
