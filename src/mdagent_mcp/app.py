@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 from collections.abc import AsyncIterator, Mapping
@@ -16,10 +17,12 @@ import anyio
 import anyio.to_thread
 
 from mdagent_mcp import __version__
+from mdagent_mcp.cache.history_file import FileLimits
 from mdagent_mcp.config.settings import AlertSettings, QuotaSettings, Settings, SourceSettings
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Event, Judged
-from mdagent_mcp.domain.vendor import Plan, Quota, Vendor
+from mdagent_mcp.domain.vendor import Plan, Quota, Storing, Vendor
+from mdagent_mcp.engine.caching import Caching, CachingOptions
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.parts import EngineParts, FreshnessOptions
 from mdagent_mcp.engine.service import Engine, Reporting
@@ -48,6 +51,7 @@ from mdagent_mcp.vendors.registry import VENDORS
 
 APPLICATION: Final = "mdagent-mcp"
 DATABASE: Final = "memory.sqlite3"
+HISTORY_DATABASE: Final = "history.sqlite3"
 
 
 def default_data_directory() -> Path:
@@ -84,8 +88,7 @@ async def open_app(
     async with AsyncExitStack() as stack:
         clients = {vendor.id: vendor_client(vendor, settings, clock, open_transport) for vendor in VENDORS}
         if open_transport is None:
-            imitating = any(client.imitates_browser for client in clients.values())
-            await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
+            await _preload(clients)
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
         memory = await stack.enter_async_context(
             open_memory(memory_place(settings, path, clock), clock, _memory_options(settings))
@@ -117,10 +120,11 @@ async def open_app(
             await sources[vendor.id].refresh_budget()
             stack.push_async_callback(sources[vendor.id].aclose)
         bus.listen(lambda event: _tell_wrong_price(sources, event))
+        caching = await _open_caching(settings, path, sources, clock, stack)
         # Entered last, so that background work has ended before what it uses is closed.
         background = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(background.cancel_scope.cancel)
-        _let_gather(sources, background.start_soon)
+        _begin_background(sources, caching, background.start_soon)
         parts = EngineParts(
             sources=sources,
             clock=clock,
@@ -132,6 +136,10 @@ async def open_app(
             freshness=_freshness_options(settings),
             thresholds=settings.grading.thresholds(),
             shedding=SheddingOptions(settings.engine.questions_at_once),
+            histories=caching.histories,
+            corrected=caching.corrected,
+            quote_sharing=caching.quote_sharing(background.start_soon),
+            history_flight=caching.history_flight(background.start_soon),
         )
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         engine = Engine(parts, reporting)
@@ -144,10 +152,17 @@ async def open_app(
         yield engine
 
 
-def _let_gather(sources: Mapping[str, Source], spawn: Spawn) -> None:
-    """Questions that come at about the same time share calls, which end with the application."""
+def _begin_background(sources: Mapping[str, Source], caching: Caching, spawn: Spawn) -> None:
+    """Begin to write behind and to exchange signals; questions of about the same time share calls from now on."""
+    caching.start(spawn)
     for source in sources.values():
         source.gather_with(spawn)
+
+
+async def _preload(clients: Mapping[str, VendorClient]) -> None:
+    """Import by a thread what the real web needs."""
+    imitating = any(client.imitates_browser for client in clients.values())
+    await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
 
 
 def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:
@@ -231,7 +246,54 @@ def _collection_options(settings: Settings) -> CollectionOptions:
 
 def _freshness_options(settings: Settings) -> FreshnessOptions:
     cache = settings.cache
-    return FreshnessOptions(cache.open_market_s, cache.closed_market_s, cache.history_s, cache.entries)
+    return FreshnessOptions(
+        cache.open_market_s,
+        cache.closed_market_s,
+        cache.history_s,
+        cache.entries,
+        cache.history_completed_days * 86_400.0,
+    )
+
+
+async def _open_caching(
+    settings: Settings, memory: Path | None, sources: Mapping[str, Source], clock: Clock, stack: AsyncExitStack
+) -> Caching:
+    """The cache of past prices with its stores, closed with the rest; the server's client is imported by a thread."""
+    if settings.shared.url is not None:
+        await anyio.to_thread.run_sync(partial(importlib.import_module, "redis.asyncio"))
+    caching = Caching(_caching_options(settings, memory), sources, clock)
+    stack.push_async_callback(caching.aclose)
+    return caching
+
+
+def _caching_options(settings: Settings, memory: Path | None) -> CachingOptions:
+    """Where past prices are kept and what is shared; on disk only beside a memory that is kept there as well."""
+    cache, shared = settings.cache, settings.shared
+    kept = memory is not None and cache.history_store is not False
+    return CachingOptions(
+        bars=cache.history_bars,
+        file=memory.with_name(HISTORY_DATABASE) if memory is not None and kept else None,
+        file_limits=FileLimits(int(cache.history_store_mb * 1e6), cache.history_store_days * 86_400.0),
+        stored=frozenset(vendor.id for vendor in VENDORS if _may_store(vendor, settings.source(vendor.id))),
+        origins={vendor.id: _origin(settings.source(vendor.id)) for vendor in VENDORS},
+        url=None if shared.url is None else shared.url.get_secret_value(),
+        timeout_s=shared.timeout_s,
+        follow_s=settings.engine.deadline_s / 4,
+        series_s=cache.history_s,
+    )
+
+
+def _may_store(vendor: Vendor, chosen: SourceSettings) -> bool:
+    """Whether past prices of a source may be kept on disk."""
+    if vendor.storing is Storing.FORBIDDEN:
+        return False
+    return vendor.storing is Storing.ALLOWED if chosen.store_history is None else chosen.store_history
+
+
+def _origin(chosen: SourceSettings) -> str:
+    """What the replies of a source depend on: two replicas share what is known only where this is the same."""
+    parts = (chosen.enabled, chosen.api_key is not None, chosen.plan, chosen.entitlement, *chosen.urls)
+    return " ".join(map(str, parts))
 
 
 def _configure(alerts: Alerts, settings: Settings) -> None:

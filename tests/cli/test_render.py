@@ -177,6 +177,7 @@ def test_sources_are_drawn_with_what_is_the_matter(width: int) -> None:
     overall = {
         "availability_24h": 0.995,
         "cache_hit_rate": None,
+        "cache_state": "ok",
         "memory": {"state": "ok", "sessions": 3, "symbols": 2, "observations": 9},
     }
     text = _drawn(render_sources, {"sources": [live, throttled], "overall": overall}, width)

@@ -55,6 +55,7 @@ class ScriptedSource:
         asked: the symbols of every call so far.
         manners: whether each question for quotes was a last resort, and one in the background.
         refuses_batches: whether it refuses questions about several symbols, because its circuit for them is open.
+        began: set when it is asked for the first quote.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ScriptedSource:
     asked: list[tuple[str, ...]] = field(default_factory=list)
     manners: list[tuple[bool, bool]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    began: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def vendor(self) -> Vendor:
@@ -116,6 +118,7 @@ class ScriptedSource:
     ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
         self.manners.append((last_resort, background))
         self.asked.append(tuple(i.symbol for i in instruments))
+        self.began.set()
         try:
             await self._take_time()
         except anyio.get_cancelled_exc_class():

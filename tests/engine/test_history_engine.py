@@ -141,8 +141,8 @@ async def test_when_every_source_fails_the_gravest_failure_names_it(clock: Manua
     assert "Do not estimate" in answer.message
 
 
-async def test_the_same_question_is_answered_from_the_cache_and_a_longer_one_is_not(clock: ManualClock) -> None:
-    """A cached answer costs no call and says that it is cached."""
+async def test_the_same_question_is_answered_from_the_cache_and_later_judged_anew(clock: ManualClock) -> None:
+    """A cached answer costs no call and says that it is cached; sessions that are over are not fetched again."""
     sources = [source(clock, name, series(name)) for name in ("one", "two")]
     async with desk(clock, *sources) as (engine, _, _parts):
         await engine.answer(QUESTION)
@@ -152,7 +152,9 @@ async def test_the_same_question_is_answered_from_the_cache_and_a_longer_one_is_
         await clock.advance(61)
         later = await engine.answer(QUESTION)
         assert isinstance(later, HistoryAnswer)
-        assert (later.cached, later.usage.vendor_calls) == (False, 2)
+        assert (later.cached, later.usage.vendor_calls, later.usage.cache_hits) == (True, 0, 1)
+        assert later.judged_at == clock.now()
+        assert later.bars == again.bars
 
 
 async def test_equal_questions_at_once_share_the_calls(clock: ManualClock) -> None:

@@ -122,6 +122,7 @@ async def test_a_source_is_told_whole_in_both_channels(era: Era) -> None:
             "overall": {
                 "availability_24h": 0.995,
                 "cache_hit_rate": None,
+                "cache_state": "ok",
                 "memory": {"state": "ok", "sessions": 3, "symbols": 12, "observations": 340},
                 "settings": "ok",
             },

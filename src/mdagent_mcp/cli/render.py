@@ -197,9 +197,10 @@ def _source_notes(source: Shown) -> list[str]:
 
 def _print_overall(console: Console, overall: Shown) -> None:
     memory = overall["memory"]
+    trouble = "" if overall["cache_state"] == "ok" else f" ({overall['cache_state']})"
     console.print(
         f"Answered in 24 h: {share_text(overall['availability_24h'])}, from the cache: "
-        f"{share_text(overall['cache_hit_rate'])}. Memory {memory['state']}: {memory['sessions']} sessions, "
+        f"{share_text(overall['cache_hit_rate'])}{trouble}. Memory {memory['state']}: {memory['sessions']} sessions, "
         f"{memory['symbols']} symbols, {memory['observations']} observations.",
         style="dim",
     )

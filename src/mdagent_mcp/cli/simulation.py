@@ -34,11 +34,14 @@ _AnswerT = TypeVar("_AnswerT", QuoteAnswer, HistoryAnswer)
 def simulated_settings(settings: Settings, sandbox: Sandbox) -> Settings:
     """The settings with every source answered by the sandbox, and with nothing of the real sources left.
 
-    A source that the sandbox does not speak for is not asked, and a retired one stays retired.
+    A source that the sandbox does not speak for is not asked, and a retired one stays retired. Simulated bars are kept
+    on disk only when that was asked for.
     """
-    sources = {vendor.id: _simulated(vendor, sandbox) for vendor in VENDORS}
+    stored = settings.cache.history_store is True
+    cache = settings.cache.model_copy(update={"history_store": stored})
     shared = settings.shared.model_copy(update={"memory_url": None})
-    return settings.model_copy(update={"sources": sources, "shared": shared})
+    sources = {vendor.id: _simulated(vendor, sandbox, stored=stored) for vendor in VENDORS}
+    return settings.model_copy(update={"sources": sources, "cache": cache, "shared": shared})
 
 
 def simulated_data_directory(real: Path) -> Path:
@@ -46,13 +49,14 @@ def simulated_data_directory(real: Path) -> Path:
     return real / _DIRECTORY
 
 
-def _simulated(vendor: Vendor, sandbox: Sandbox) -> SourceSettings:
+def _simulated(vendor: Vendor, sandbox: Sandbox, *, stored: bool) -> SourceSettings:
     if vendor.retirement is not None:
         return SourceSettings()
     if vendor.id not in IMITATED:
         return SourceSettings.model_validate({"enabled": False})
     key = None if vendor.key is None else SANDBOX_KEY
-    return SourceSettings.model_validate({"base_url": sandbox.url_for(vendor.id), "api_key": key})
+    where = {"base_url": sandbox.url_for(vendor.id), "api_key": key}
+    return SourceSettings.model_validate({**where, "store_history": stored})
 
 
 class SimulatedMarketData:

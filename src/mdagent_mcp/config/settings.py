@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, fi
 from mdagent_mcp.config.http_settings import HttpSettings
 from mdagent_mcp.consensus.context import GradingThresholds
 from mdagent_mcp.domain.instruments import parse_symbol
-from mdagent_mcp.domain.vendor import Vendor
+from mdagent_mcp.domain.vendor import Storing, Vendor
 from mdagent_mcp.vendors.registry import VENDORS
 
 _VENDORS: Final[Mapping[str, Vendor]] = {vendor.id: vendor for vendor in VENDORS}
@@ -88,6 +88,11 @@ class SourceSettings(_Section):
     concurrency: int | None = Field(
         default=None, ge=1, le=64, description="calls at once at most; fewer while it was seen to become slow"
     )
+    store_history: bool | None = Field(
+        default=None,
+        description="keep its past prices on disk; not set: where its terms are known to allow that; "
+        "refused where they forbid it",
+    )
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -100,8 +105,21 @@ class CacheSettings(_Section):
 
     open_market_s: float = Field(2.0, ge=0, le=3600, description="age a quote may have while its market trades")
     closed_market_s: float = Field(60.0, ge=0, le=86_400, description="age a quote may have while its market is closed")
-    history_s: float = Field(60.0, ge=0, le=86_400, description="age a history may have")
+    history_s: float = Field(
+        60.0, ge=0, le=86_400, description="age a history may have, and the end of a series that may still change"
+    )
     entries: int = Field(5_000, ge=1, le=1_000_000, description="instruments kept")
+    history_completed_days: float = Field(
+        30.0, ge=0, le=3650, description="age bars of completed sessions may have, days; 0 fetches every series whole"
+    )
+    history_bars: int = Field(200_000, ge=1, le=50_000_000, description="bars of past prices kept in memory")
+    history_store: bool | None = Field(
+        default=None,
+        description="keep past prices on disk, of the sources whose store_history allows it; "
+        "not set: yes, but not simulated ones",
+    )
+    history_store_mb: float = Field(256.0, gt=0, le=65_536, description="size of past prices on disk, MB")
+    history_store_days: float = Field(90.0, gt=0, le=3650, description="age at which they leave the disk, days")
 
 
 class MemorySettings(_Section):
@@ -152,7 +170,11 @@ class SharedSettings(_Section):
     """What several machines share."""
 
     url: Annotated[SecretStr, AfterValidator(_shared_url)] | None = Field(
-        default=None, description="of a Redis or Valkey server that keeps the budgets of all replicas"
+        default=None,
+        description="of a Redis or Valkey server through which replicas share budgets, cache and openings",
+    )
+    timeout_s: float = Field(
+        0.05, gt=0, le=2, description="limit of a cache command on it, seconds; then a replica goes on alone"
     )
     memory_url: Annotated[SecretStr, AfterValidator(_memory_url)] | None = Field(
         default=None, description="of a PostgreSQL database that keeps the memory of all replicas"
@@ -300,6 +322,8 @@ class Settings(_Section):
                     f"sources.{source}.plan: '{settings.plan[:40]}' is not a plan of {source}; use one of: {names}"
                 )
             _check_entitlement(source, settings.entitlement)
+            if vendor is not None and vendor.storing is Storing.FORBIDDEN and settings.store_history:
+                raise ValueError(f"sources.{source}.store_history: the terms of {source} forbid storing; leave it out")
         return self
 
     def source(self, source: str) -> SourceSettings:

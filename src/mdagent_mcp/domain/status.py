@@ -126,6 +126,7 @@ class Overall:
         observations: outcomes it has learned from.
         memory_state: `ok`, or what is wrong with the store.
         settings_state: `ok`, or why the settings file as it stands is not in effect.
+        cache_state: `ok`, or what is wrong with the disk or the server behind the cache.
     """
 
     availability_24h: float | None
@@ -135,3 +136,4 @@ class Overall:
     observations: int
     memory_state: str = "ok"
     settings_state: str = "ok"
+    cache_state: str = "ok"

@@ -34,6 +34,15 @@ class Endpoint(StrEnum):
     HISTORY = "history"
 
 
+class Storing(StrEnum):
+    """What a vendor's terms say about keeping its past prices on disk."""
+
+    ALLOWED = "allowed"
+    UNSTATED = "unstated"
+    """As far as we know they say nothing; whoever has read the terms of the own plan may switch it on."""
+    FORBIDDEN = "forbidden"
+
+
 @dataclass(frozen=True, slots=True)
 class QuoteQuery:
     """Ask for the current price of one instrument, or of several where the endpoint is a batch.
@@ -297,6 +306,7 @@ class Vendor:
         title: its name for people.
         docs_url: where its API is described, or by whom it was found out.
         terms: one sentence on what its terms allow.
+        storing: what they say about keeping past prices on disk.
         hosts: base URLs by name; `api` must be there unless it is retired. A configured base URL replaces all.
         quote: one symbol.
         quotes: several symbols in one call, where it has that.
@@ -345,6 +355,7 @@ class Vendor:
     remaining_headers: Mapping[str, str] = field(default_factory=dict)
     retirement: Retirement | None = None
     readable: tuple[Offer[Any, Any], ...] = ()
+    storing: Storing = Storing.UNSTATED
 
     def group_of(self, instrument: Instrument) -> str:
         """Whose data this vendor passes on for `instrument`."""

@@ -13,6 +13,7 @@ from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.domain.quality import Grade, at_least
+from mdagent_mcp.domain.questions import QuoteQuestion
 
 _AGREEING: Final = frozenset({VoiceVerdict.SERVED, VoiceVerdict.AGREES})
 
@@ -30,6 +31,11 @@ class InquiryKey:
     symbol: str
     sources: tuple[str, ...] = ()
     min_grade: Grade | None = None
+
+
+def key_of(question: QuoteQuestion, instrument: Instrument) -> InquiryKey:
+    """What makes a question the same for one of its instruments."""
+    return InquiryKey(instrument.symbol, tuple(sorted(question.sources)), question.min_grade)
 
 
 @dataclass(eq=False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from mdagent_mcp.cache.histories import HistoryCache
 from mdagent_mcp.consensus.context import GradingThresholds, QuoteContext, SourceTrace, SymbolKnowledge
 from mdagent_mcp.consensus.track_knowledge import TrackKnowledge
 from mdagent_mcp.domain.calendar import MarketState, calendar_named
@@ -21,6 +22,8 @@ from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.ports import AskedSource
+from mdagent_mcp.engine.quote_sharing import QuoteSharing
+from mdagent_mcp.engine.shared_flight import SharedFlight
 from mdagent_mcp.memory.dependence import joined_groups
 from mdagent_mcp.memory.lessons import Lessons
 from mdagent_mcp.memory.patterns import contexts_of, pattern_caution
@@ -47,8 +50,12 @@ STATE_FAILURES: Final[Mapping[SourceState, FailureKind]] = {
     SourceState.RETIRED: FailureKind.RETIRED,
 }
 """Why a source in this state is not asked."""
-_OUT_OF_USE: Final = frozenset({SourceState.NO_KEY, SourceState.RETIRED, SourceState.DISABLED})
+OUT_OF_USE: Final = frozenset({SourceState.NO_KEY, SourceState.RETIRED, SourceState.DISABLED})
 """States that only a change of the settings ends."""
+
+
+def _nobody_hears(_symbol: str) -> None:
+    """Where no other replica shares what is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +65,16 @@ class FreshnessOptions:
     Attributes:
         open_market_s: for a quote while its market trades.
         closed_market_s: for a quote while it does not.
-        history_s: for a history.
+        history_s: for a history, and for the part of a series that may still change.
         entries: answers kept.
+        completed_s: for bars of sessions that are over; 0 fetches every series whole.
     """
 
     open_market_s: float = 2.0
     closed_market_s: float = 60.0
     history_s: float = 60.0
     entries: int = 5_000
+    completed_s: float = 30 * 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +92,10 @@ class EngineParts:
         freshness: how long answers are kept.
         thresholds: of grading.
         shedding: how many questions are worked on at once.
+        histories: what is known of past prices.
+        corrected: told the symbol when a source turns out to have corrected past prices that were known.
+        quote_sharing: quotes among replicas; None for one that is alone.
+        history_flight: histories that replicas ask for once; None for one that is alone.
     """
 
     sources: Mapping[str, AskedSource]
@@ -95,6 +108,10 @@ class EngineParts:
     freshness: FreshnessOptions = field(default_factory=FreshnessOptions)
     thresholds: GradingThresholds = field(default_factory=GradingThresholds)
     shedding: SheddingOptions = field(default_factory=SheddingOptions)
+    histories: HistoryCache = field(default_factory=HistoryCache)
+    corrected: Callable[[str], None] = _nobody_hears
+    quote_sharing: QuoteSharing | None = None
+    history_flight: SharedFlight | None = None
 
     def evidence_id(self, prefix: str) -> str:
         """A new id under which an answer is kept: sortable by time, not guessable from the outside."""
@@ -317,9 +334,9 @@ def not_asked(
     """
     state = source.state()
     kind = STATE_FAILURES.get(state, FailureKind.UNSUPPORTED)
-    if state in _OUT_OF_USE and not named:
+    if state in OUT_OF_USE and not named:
         return None
-    if state not in _OUT_OF_USE and refusal is not None:
+    if state not in OUT_OF_USE and refusal is not None:
         return Failure(source.vendor.id, FailureKind.UNSUPPORTED, refusal)
     if source.is_askable:
         resting = instrument is not None and source.rests_quote(instrument)

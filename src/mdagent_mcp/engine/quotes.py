@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from mdagent_mcp.cache import Entry, TimedStore
+from mdagent_mcp.cache.quote_codec import Said
 from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, source_outcomes
 from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage
@@ -27,7 +28,8 @@ from mdagent_mcp.domain.questions import QuoteQuestion
 from mdagent_mcp.domain.service import Progress
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import Collection, CollectionHooks
-from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey
+from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey, key_of
+from mdagent_mcp.engine.kept_quotes import KeptQuotes, is_of_this_instant
 from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.parts import EngineParts, allowed, is_live, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
@@ -36,8 +38,6 @@ from mdagent_mcp.resilience.backoff import earn, new_budget
 from mdagent_mcp.resilience.hedging import HEDGE_BUDGET, HedgeOptions, hedge_delay_s, spend_on_hedge
 from mdagent_mcp.routing.planning import Candidate, asking_order, could_raise_confirmed, worth_asking
 
-JUDGEMENT_SERVES_S: Final = 0.1
-"""How long a judgement serves without being made again: its delay is told as it was then, which is that exact."""
 UNKNOWN_FOR_S: Final = 600.0
 """How long a symbol that nobody knew is not asked for again."""
 _NOBODY_KNOWS: Final = frozenset({FailureKind.UNKNOWN_SYMBOL, FailureKind.UNSUPPORTED, FailureKind.RETIRED})
@@ -47,29 +47,6 @@ EXPLORATION: Final = 0.03
 _UNUSABLE: Final = "what it said cannot be used"
 _GRACE_S = 0.25
 """Time beyond the deadline that a collection gets to hand over what it has."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptQuotes:
-    """What sources said about an instrument.
-
-    Attributes:
-        quotes: theirs.
-        failures: of the sources that had nothing.
-        grade: of the answer last given from it.
-        evidence_id: under which that answer was kept.
-        served: the answer as it was last served from here; None before the first time.
-    """
-
-    quotes: tuple[Quote, ...]
-    failures: tuple[Failure, ...]
-    grade: Grade
-    evidence_id: str
-    served: QuoteAnswer | None = None
-
-    def still_serves(self, now: datetime) -> QuoteAnswer | None:
-        """The answer served last, while its judgement is of this instant."""
-        return self.served if self.served is not None and _is_of_this_instant(self.served, now) else None
 
 
 class QuoteEngine:
@@ -96,6 +73,7 @@ class QuoteEngine:
                 asking[instrument.symbol] = instrument
             else:
                 results[instrument.symbol] = cached
+        await self._take_over(question, asking, results)
         hits = len(results)
         calls = await self._ask(question, tuple(asking.values()), results, progress)
         elapsed = clock.monotonic() - started
@@ -109,7 +87,7 @@ class QuoteEngine:
 
     def _from_cache(self, question: QuoteQuestion, instrument: Instrument) -> QuoteAnswer | None:
         now = self._parts.clock.now()
-        for key in dict.fromkeys((_key(question, instrument), replace(_key(question, instrument), min_grade=None))):
+        for key in dict.fromkeys((key_of(question, instrument), replace(key_of(question, instrument), min_grade=None))):
             entry = self._kept.find(key)
             if entry is None or entry.age_s(now) >= self._max_age(question, instrument, entry, now):
                 continue
@@ -118,12 +96,45 @@ class QuoteEngine:
                 return served
         return None
 
+    async def _take_over(
+        self, question: QuoteQuestion, asking: dict[str, Instrument], results: dict[str, QuoteAnswer | SymbolFailure]
+    ) -> None:
+        """Answer from what other replicas have found out, or are just finding out, and leave the rest to be asked."""
+        sharing = self._parts.quote_sharing
+        keys = {key_of(question, i): i for i in asking.values() if not self._is_asked(key_of(question, i))}
+        if sharing is None or not keys or question.max_age_s == 0:
+            return
+
+        def accept(key: InquiryKey, said: Entry[Said]) -> bool:
+            here = self._kept.find(key)
+            if here is None or here.stored_at < said.stored_at:
+                kept = KeptQuotes(said.value.quotes, said.value.failures, Grade.F, "")
+                self._kept.store(key, kept, said.stored_at)
+            served = self._from_cache(question, keys[key])
+            if served is not None:
+                results[key.symbol] = served
+                del asking[key.symbol]
+            return served is not None
+
+        await sharing.consult(tuple(keys), accept)
+
+    def _share(self, inquiry: Inquiry, kept: KeptQuotes | None) -> None:
+        """Leave for other replicas what an inquiry came to, for as long as it would be served here."""
+        sharing, now = self._parts.quote_sharing, self._parts.clock.now()
+        if sharing is None:
+            return
+        if kept is None:
+            sharing.gave_up(inquiry.key)
+            return
+        kept_s = self._max_age(QuoteQuestion((inquiry.instrument,)), inquiry.instrument, Entry(kept, now), now)
+        sharing.tell(inquiry.key, kept.quotes, kept.failures, kept_s)
+
     def _judged_again(self, key: InquiryKey, instrument: Instrument, kept: KeptQuotes) -> QuoteAnswer | None:
         """What the kept quotes come to now; None when none of them can be used any more."""
         judgement = self._judge(instrument, kept.quotes, {f.source: f for f in kept.failures})
         if judgement is None:
             return None
-        same = judgement.grade is kept.grade
+        same = judgement.grade is kept.grade and bool(kept.evidence_id)
         evidence_id = kept.evidence_id if same else self._parts.evidence_id("q")
         served = replace(answer(judgement, evidence_id), cached=True)
         if not same:
@@ -155,7 +166,7 @@ class QuoteEngine:
         """That nobody knows a symbol, as everybody said a short while ago."""
         if question.max_age_s == 0:
             return None
-        entry = self._unknown.fresh(_key(question, instrument), self._parts.clock.now(), UNKNOWN_FOR_S)
+        entry = self._unknown.fresh(key_of(question, instrument), self._parts.clock.now(), UNKNOWN_FOR_S)
         return None if entry is None else entry.value
 
     async def _ask(
@@ -202,7 +213,7 @@ class QuoteEngine:
 
     def _start(self, question: QuoteQuestion, instruments: Sequence[Instrument]) -> Sequence[Instrument]:
         """Begin a collection for what is not being asked about already."""
-        new = [Inquiry(_key(question, i), i) for i in instruments if not self._is_asked(_key(question, i))]
+        new = [Inquiry(key_of(question, i), i) for i in instruments if not self._is_asked(key_of(question, i))]
         if new:
             hooks = CollectionHooks(
                 order=self._order,
@@ -228,7 +239,7 @@ class QuoteEngine:
         return flight is not None and not flight[1].is_abandoned
 
     def _join(self, question: QuoteQuestion, instrument: Instrument) -> tuple[Inquiry, Collection]:
-        return self._flights[_key(question, instrument)]
+        return self._flights[key_of(question, instrument)]
 
     def _result(self, inquiry: Inquiry) -> QuoteAnswer | SymbolFailure:
         if inquiry.answer is not None:
@@ -325,7 +336,7 @@ class QuoteEngine:
         """Judge what an inquiry knows, unless a judgement of this instant knows the same."""
         known = (len(inquiry.quotes), dict(inquiry.failures))
         made = inquiry.judgement
-        if made is not None and known == inquiry.judged_from and _is_of_this_instant(made, self._parts.clock.now()):
+        if made is not None and known == inquiry.judged_from and is_of_this_instant(made, self._parts.clock.now()):
             return
         inquiry.judgement = self._judge(inquiry.instrument, tuple(inquiry.quotes), inquiry.failures)
         inquiry.judged_from = known
@@ -353,6 +364,7 @@ class QuoteEngine:
             del self._flights[inquiry.key]
         self._judge_inquiry(inquiry)
         if inquiry.judgement is None:
+            self._share(inquiry, None)
             return
         given = inquiry.answer
         served = answer(inquiry.judgement, given.evidence_id if given else self._parts.evidence_id("q"))
@@ -360,6 +372,7 @@ class QuoteEngine:
         if given is None:
             inquiry.answer = served
             self._kept.store(inquiry.key, kept, self._parts.clock.now())
+            self._share(inquiry, kept)
             self._parts.memory.keep(served)
             self._tell_judged(inquiry.judgement)
             context = self._parts.quote_context(inquiry.instrument)
@@ -385,11 +398,3 @@ class QuoteEngine:
             grade, price = (result.grade, result.price) if isinstance(result, QuoteAnswer) else (None, None)
             cached = instrument.symbol not in asking
             self._parts.emit(Graded(instrument.symbol, Endpoint.QUOTE, now, grade, cached, elapsed, price))
-
-
-def _key(question: QuoteQuestion, instrument: Instrument) -> InquiryKey:
-    return InquiryKey(instrument.symbol, tuple(sorted(question.sources)), question.min_grade)
-
-
-def _is_of_this_instant(judged: QuoteJudgement | QuoteAnswer, now: datetime) -> bool:
-    return 0.0 <= (now - judged.judged_at).total_seconds() <= JUDGEMENT_SERVES_S

@@ -104,7 +104,13 @@ class Engine:
         sessions, symbols, observations = self._parts.memory.totals()
         totals = self._reporting.totals
         return tuple(self._reporting.status(name, shares.get(name, 0.0)) for name in names), Overall(
-            totals.availability, totals.cache_hit_rate, sessions, symbols, observations, self._parts.memory.state
+            totals.availability,
+            totals.cache_hit_rate,
+            sessions,
+            symbols,
+            observations,
+            self._parts.memory.state,
+            cache_state=self._parts.histories.state,
         )
 
     async def explain_evidence(self, evidence_id: str) -> QuoteAnswer | HistoryAnswer | None:

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mdagent_mcp.domain.failures import FailureKind
-from mdagent_mcp.resilience.cusum import Detector, calmed, observe
+from mdagent_mcp.resilience.cusum import Detector, calmed, observe, threshold
 from mdagent_mcp.resilience.quota import seconds_until
 
 
@@ -160,6 +160,8 @@ class BreakerOptions:
 
 
 MAX_DOUBLINGS: Final = 8
+SUSPICION: Final = 0.6
+"""Share of the threshold that somebody else's trouble is worth."""
 EARLY_AFTER_S: Final = 1.0
 """Seconds after which a break may be cut short when nobody else is left to ask."""
 
@@ -302,6 +304,25 @@ def contradict(breaker: Breaker, now: float, rng: random.Random) -> Breaker:
     if breaker.circuit is not Circuit.CLOSED:
         return breaker
     return _reported_closed(breaker, Observed(WRONG_PRICE.against(breaker.level)), now, rng)
+
+
+def warned(breaker: Breaker, now: float, rest_s: float) -> Breaker:
+    """Hear that somebody else rests the same source: rest it as long, though never longer than one break of our own.
+
+    It is tried again afterwards as after a break of our own; an open or half-open circuit knows better already.
+    """
+    if breaker.circuit is not Circuit.CLOSED or rest_s <= 0:
+        return breaker
+    moved = _moved(breaker, Signal.FAILING, now)
+    return replace(moved, rest_until=now + min(rest_s, breaker.options.longest_break_s))
+
+
+def suspected(breaker: Breaker) -> Breaker:
+    """Hear that somebody else rests the same part of a source: fewer failures of our own are needed to do so too."""
+    if breaker.circuit is not Circuit.CLOSED:
+        return breaker
+    score = max(breaker.detector.score, SUSPICION * threshold(breaker.detector))
+    return replace(breaker, detector=replace(breaker.detector, score=score))
 
 
 def retry_at(breaker: Breaker) -> float | None:

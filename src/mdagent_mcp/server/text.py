@@ -221,10 +221,15 @@ def _overall(overall: Shown) -> str:
     memory = overall["memory"]
     return (
         f"Overall: availability in 24 h {_share(overall['availability_24h'])}, "
-        f"cache hits {_share(overall['cache_hit_rate'])}; memory {memory['state']}: {memory['sessions']} sessions, "
+        f"cache hits {_share(overall['cache_hit_rate'])}{_trouble(overall['cache_state'])}; "
+        f"memory {memory['state']}: {memory['sessions']} sessions, "
         f"{memory['symbols']} symbols, {memory['observations']} observations."
         + ("" if overall["settings"] == "ok" else f" New settings are not in effect: {overall['settings']}")
     )
+
+
+def _trouble(state: str) -> str:
+    return "" if state == "ok" else f" ({state})"
 
 
 def _share(value: float | None) -> str:

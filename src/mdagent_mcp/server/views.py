@@ -172,6 +172,7 @@ def status_json(sources: Sequence[SourceStatus], overall: Overall) -> dict[str, 
         "overall": {
             "availability_24h": rounded(overall.availability_24h, 4),
             "cache_hit_rate": rounded(overall.cache_hit_rate, 4),
+            "cache_state": overall.cache_state,
             "memory": {
                 "state": overall.memory_state,
                 "sessions": overall.sessions,

@@ -28,6 +28,8 @@ from mdagent_mcp.resilience.circuit_breaker import (
     contradict,
     report,
     retry_at,
+    suspected,
+    warned,
 )
 from mdagent_mcp.resilience.cusum import Detector, observe
 from mdagent_mcp.resilience.latency import EMPTY, decay, quantile, record
@@ -115,6 +117,7 @@ class Breaking:
         self._latency = EMPTY
         self._slowness = Detector(failure_rate=0.02)
         self._slow_until = 0.0
+        self._answered_at = float("-inf")
 
     async def run(self, call: Call, proceed: Proceed[AnswerT]) -> Outcome[AnswerT]:
         """Proceed when all breakers allow it, and report to each what became of the call."""
@@ -158,6 +161,19 @@ class Breaking:
         for cell in (WHOLE, Cell(endpoint), Cell(endpoint, symbol)):
             before = self._breakers.get(cell) or Breaker(cell.level, now)
             self._keep(cell, contradict(before, now, self._rng), "its prices were found wrong")
+
+    def warn(self, endpoint: Endpoint | None, rest_s: float, told_ago_s: float, because: str) -> bool:
+        """Another replica rests the source or an endpoint of it; whether the source is rested here for that.
+
+        What answered us since then is not rested. An endpoint is only suspected.
+        """
+        now, cell = self._clock.monotonic(), Cell(endpoint)
+        before = self._breakers.get(cell) or Breaker(cell.level, now)
+        if self._answered_at > now - told_ago_s or before.circuit is not Circuit.CLOSED:
+            return False
+        after = warned(before, now, rest_s) if endpoint is None else suspected(before)
+        self._keep(cell, after, because)
+        return after.circuit is Circuit.OPEN
 
     def state(self) -> SourceState:
         """Open while the source itself is rested or tried, degraded while it is slow or an endpoint is rested."""
@@ -219,6 +235,8 @@ class Breaking:
         failure = outcome if isinstance(outcome, Failure) else None
         kind = None if failure is None else failure.kind
         self._tell_peers(kind, now)
+        if kind is None:
+            self._answered_at = now
         if kind is FailureKind.NETWORK and self._peers.offline(now):
             kind = FailureKind.CANCELLED  # nobody can be reached: that is our own network
         because = "" if failure is None else f"{failure.kind}: {failure.detail}"

@@ -26,6 +26,7 @@ from mdagent_mcp.domain.vendor import (
     QuoteQuery,
     RecordedUrl,
     Request,
+    Storing,
     Vendor,
     recorded_instrument,
 )
@@ -130,6 +131,7 @@ CBOE: Final = Vendor(
     title="Cboe",
     docs_url="https://www.cboe.com/delayed_quotes/",
     terms="Delayed quotes of the website: one copy for personal, non-commercial use; no storing.",
+    storing=Storing.FORBIDDEN,
     hosts=MappingProxyType({"api": "https://cdn-api.cboe.com", "second": "https://cdn.cboe.com"}),
     quote=Offer(Endpoint.QUOTE, _refuses_quote, _build_quote, read_quote, _recognise_quote),
     history=Offer(Endpoint.HISTORY, _refuses_history, _build_history, read_history, _recognise_history),

@@ -1,0 +1,44 @@
+"""What the cache keeps about an instrument: the sources' own quotes, and the answer last given from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.domain.answers import QuoteAnswer
+from mdagent_mcp.domain.failures import Failure
+from mdagent_mcp.domain.prices import Quote
+from mdagent_mcp.domain.quality import Grade
+
+JUDGEMENT_SERVES_S: Final = 0.1
+"""How long a judgement serves without being made again: its delay is told as it was then, which is that exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptQuotes:
+    """What sources said about an instrument.
+
+    Attributes:
+        quotes: theirs.
+        failures: of the sources that had nothing.
+        grade: of the answer last given from it.
+        evidence_id: under which that answer was kept; empty where it was given by another replica.
+        served: the answer as it was last served from here; None before the first time.
+    """
+
+    quotes: tuple[Quote, ...]
+    failures: tuple[Failure, ...]
+    grade: Grade
+    evidence_id: str
+    served: QuoteAnswer | None = None
+
+    def still_serves(self, now: datetime) -> QuoteAnswer | None:
+        """The answer served last, while its judgement is of this instant."""
+        return self.served if self.served is not None and is_of_this_instant(self.served, now) else None
+
+
+def is_of_this_instant(judged: QuoteJudgement | QuoteAnswer, now: datetime) -> bool:
+    """Whether a judgement is young enough to serve as it is."""
+    return 0.0 <= (now - judged.judged_at).total_seconds() <= JUDGEMENT_SERVES_S
