@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mdagent_mcp.cache import Entry, TimedStore
-from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, source_outcomes
+from mdagent_mcp.consensus.judgement import QuoteJudgement, answer, source_outcomes
+from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage
 from mdagent_mcp.domain.calendar import calendar_named

@@ -19,7 +19,7 @@ from typing import Final
 
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.evidence import SAME_PRICE
-from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.consensus.judgement import QuoteJudgement
 from mdagent_mcp.consensus.tolerance import Tolerance, tolerance_for
 from mdagent_mcp.domain.events import Compared, Emit, Stamped, Verified
 from mdagent_mcp.domain.instruments import Instrument
