@@ -84,7 +84,7 @@ def test_a_judgement_is_put_into_words_only_when_somebody_reads_them(monkeypatch
 
     monkeypatch.setattr("mdagent_mcp.consensus.judgement.explain", counting)
     judgement = judge([quote(age_s=1.3), quote("b", 189.85, 1.8)])
-    assert (judgement.grade, judgement.agreeing_groups, worded) == (Grade.A, 2, [])
+    assert (judgement.grade, judgement.confirmed, worded) == (Grade.A, True, [])
     assert judgement.summary == answer(judgement, "q-1").summary
     assert worded == [judgement.facts]
 

@@ -95,9 +95,9 @@ class QuoteJudgement:
         return self._wording.explanation
 
     @property
-    def agreeing_groups(self) -> int:
-        """Upstream groups that agree with the price, its own included."""
-        return len({member.group for member in self.facts.fusion.members})
+    def confirmed(self) -> bool:
+        """Whether two independent groups say the same."""
+        return self.facts.confirmed
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Inquiry:
     @property
     def confirmed(self) -> bool:
         """Whether two upstream groups say the same."""
-        return self.judgement is not None and self.judgement.agreeing_groups > 1
+        return self.judgement is not None and self.judgement.confirmed
 
     @property
     def satisfied(self) -> bool:
