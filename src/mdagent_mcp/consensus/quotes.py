@@ -184,7 +184,7 @@ def _doubted(observations: tuple[Observation, ...], context: QuoteContext) -> tu
     gap = context.thresholds.previous_close_gap
     if any(group != g and abs(close / c - 1) <= gap for group, close in closes for g, c in closes):
         return observations
-    return tuple(replace(o, sound=False) if any(o is other for other in others) else o for o in observations)
+    return tuple(o._replace(sound=False) if any(o is other for other in others) else o for o in observations)
 
 
 def _reference_price(
