@@ -32,17 +32,14 @@ from mdagent_mcp.domain.quality import Dimension, Grade, Verdict
 from mdagent_mcp.resilience.calibration import CalibrationCounts, counted
 from mdagent_mcp.resilience.track_record import TrackRecord
 
-_LEARNED: Final = SymbolKnowledge(volatility_per_sqrt_s=0.8e-4, relative_spread=2e-4, tick=0.01)
 _BARE: Final[dict[str, Any]] = {"open": None, "high": None, "low": None}
+"""Without the day's range, so that nothing but the vote decides."""
 _LEARNED: Final = SymbolKnowledge(volatility_per_sqrt_s=0.8e-4, relative_spread=2e-4, tick=0.01)
 
 
 def confirmed(quotes: Sequence[Quote], **given: Any) -> bool:
     """Whether two independent groups say the same."""
     return judge(quotes, **given).confirmed
-
-
-"""Without the day's range, so that nothing but the vote decides."""
 
 
 def test_agreeing_sources_serve_the_freshest_most_trusted_members_own_value() -> None:
@@ -251,6 +248,14 @@ def test_a_group_whose_newest_word_is_another_one_confirms_nothing() -> None:
     assert dimension(judge([quote("a", age_s=0.2), old], learned=_LEARNED), Dimension.CORROBORATION) == 95.0
     newer = judge([quote("a", age_s=0.2), old, quote("yahoo", 190.2, 0.7, **_BARE)], learned=_LEARNED)
     assert dimension(newer, Dimension.CORROBORATION) == 79.0
+
+
+def test_a_price_is_not_confirmed_while_its_own_group_says_another_one_since() -> None:
+    """Two sources of one upstream contradict each other: the one that lies near an older price may be the wrong one."""
+    older, own = quote("a", 189.85, 12.0), quote("nasdaq", 189.84, 1.0)
+    newer = quote("yahoo", 195.0, 0.2, **_BARE)
+    assert confirmed([older, own], learned=_LEARNED) is True
+    assert confirmed([older, own, newer], learned=_LEARNED) is False
 
 
 def test_a_confirmation_must_be_close() -> None:

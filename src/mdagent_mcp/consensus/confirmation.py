@@ -24,8 +24,10 @@ _CLOSE_S: Final = 5.0
 _STEP: Final = 1.001
 """Steps of the price for which room must remain in the tolerance: it never moves by less. (Logarithms of a step up and
 of one down differ.)"""
+_LEARNED: Final = 0.75
+"""Deviations of what the price may have done between two prices for which room must remain."""
 _ASSUMED: Final = 2.0
-"""Deviations for which room must remain where the volatility is an assumption: the symbol's own is often twice that."""
+"""The same where the volatility is an assumption: the symbol's own is often twice that."""
 
 
 def confirmations(
@@ -63,9 +65,11 @@ def _corroborating(
 ) -> tuple[str, ...]:
     """The groups that confirm a price: sound, fresh (or as old as a price that is not fresh itself), and close.
 
-    A group whose newest word is another one confirms nothing, and neither does one that agrees with a fresh outsider
-    about as well. Where as many fresh groups say another price together, nobody is confirmed.
+    A group whose newest word is another one confirms nothing and is not confirmed. Neither does one confirm that agrees
+    with a fresh outsider about as well. Where as many fresh groups say another price together, nobody is confirmed.
     """
+    if any(o.group == served.group and o.vote_age_s < served.vote_age_s for o in outsiders):
+        return (served.group,)
     tolerance, thresholds = lines
     limit = thresholds.corroboration_age_s
     if served.vote_age_s > limit:
@@ -97,21 +101,24 @@ def _is_close(member: Observation, served: Observation, tolerance: Tolerance) ->
     distance, apart = abs(member.log_price - served.log_price), apart_s(member, served)
     if distance <= _reach(tolerance, apart):
         return True
-    if not tolerance.learned or distance > tolerance.agreement(0.0) - _STEP * tolerance.tick:
-        return False
-    return distance <= _CLOSE * tolerance.agreement(min(apart, _CLOSE_S))
+    return tolerance.learned and distance <= min(
+        _room(tolerance, apart), _CLOSE * tolerance.agreement(min(apart, _CLOSE_S))
+    )
 
 
 def _reach(tolerance: Tolerance, seconds: float) -> float:
-    """Greatest distance of two prices that confirm each other; negative when the time between forbids it.
+    """Greatest distance of two prices that confirm each other; negative when the time between forbids it."""
+    return min(_CLOSE * tolerance.agreement(0.0), _room(tolerance, seconds))
 
-    What is left of the tolerance is room for what the price did between them: a step at least, and as far as an
-    assumed volatility may go. Without it a price that is a step off in one direction is confirmed by one from before
-    a step in the other.
+
+def _room(tolerance: Tolerance, seconds: float) -> float:
+    """What a step of the price, and what it may have done in the time between, leave of the tolerance.
+
+    Without it a price that is off in one direction is confirmed by one from before a move in the other.
     """
-    most = tolerance.agreement(0.0)
-    unknown = 0.0 if tolerance.learned else _ASSUMED * tolerance.sigma * math.sqrt(seconds)
-    return min(_CLOSE * most, most - _STEP * tolerance.tick - unknown)
+    deviations = _LEARNED if tolerance.learned else _ASSUMED
+    moved = deviations * tolerance.sigma * math.sqrt(seconds)
+    return tolerance.agreement(0.0) - _STEP * tolerance.tick - moved
 
 
 def _agrees_as_well(member: Observation, other: Observation, served: Observation, tolerance: Tolerance) -> bool:

@@ -21,6 +21,7 @@ from mdagent_mcp.domain.vendor import Endpoint, HistoryQuery
 from mdagent_mcp.engine.flight import SingleFlight
 from mdagent_mcp.engine.parts import EngineParts, allowed, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
+from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.routing.planning import asking_order
 
 FIRST_WAVE: Final = 2
@@ -32,8 +33,9 @@ ENOUGH: Final = Grade.B
 class HistoryEngine:
     """Answers questions for past prices."""
 
-    def __init__(self, parts: EngineParts) -> None:
+    def __init__(self, parts: EngineParts, teacher: Teacher | None = None) -> None:
         self._parts = parts
+        self._teacher = teacher or Teacher(parts.emit)
         self._kept: TimedStore[HistoryQuestion, HistoryAnswer] = TimedStore(max(1, parts.freshness.entries // 50))
         self._flights: SingleFlight[HistoryQuestion, HistoryAnswer | SymbolFailure] = SingleFlight(parts.spawn)
 
@@ -67,6 +69,9 @@ class HistoryEngine:
         self._kept.store(question, served, self._parts.clock.now())
         self._parts.memory.keep(served)
         self._tell_judged(served)
+        if question.interval.is_intraday:
+            context = self._parts.quote_context(question.instrument)
+            self._teacher.hear_bars(question.instrument, served, context)
         return served
 
     def _tell_judged(self, served: HistoryAnswer) -> None:

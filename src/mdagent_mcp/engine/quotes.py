@@ -77,10 +77,10 @@ class KeptQuotes:
 class QuoteEngine:
     """Answers questions for current prices."""
 
-    def __init__(self, parts: EngineParts) -> None:
+    def __init__(self, parts: EngineParts, teacher: Teacher | None = None) -> None:
         self._parts = parts
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
-        self._teacher = Teacher(parts.emit)
+        self._teacher = teacher or Teacher(parts.emit)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
         self._unknown: TimedStore[InquiryKey, SymbolFailure] = TimedStore(parts.freshness.entries)
         self._hedges = new_budget(HEDGE_BUDGET, parts.clock.monotonic())

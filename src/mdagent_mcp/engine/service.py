@@ -18,6 +18,7 @@ from mdagent_mcp.engine.history import HistoryEngine
 from mdagent_mcp.engine.parts import EngineParts
 from mdagent_mcp.engine.quotes import QuoteEngine
 from mdagent_mcp.engine.refusals import NOT_TO_ESTIMATE
+from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.routing.planning import Candidate, request_shares
 
 _USUAL_CALENDAR: Final = "XNYS"
@@ -57,8 +58,9 @@ class Engine:
     def __init__(self, parts: EngineParts, reporting: Reporting) -> None:
         self._parts = parts
         self._reporting = reporting
-        self._quotes = QuoteEngine(parts)
-        self._history = HistoryEngine(parts)
+        teacher = Teacher(parts.emit)
+        self._quotes = QuoteEngine(parts, teacher)
+        self._history = HistoryEngine(parts, teacher)
 
     @property
     def source_ids(self) -> tuple[str, ...]:
