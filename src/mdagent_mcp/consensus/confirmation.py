@@ -24,10 +24,9 @@ _CLOSE_S: Final = 5.0
 _STEP: Final = 1.001
 """Steps of the price for which room must remain in the tolerance: it never moves by less. (Logarithms of a step up and
 of one down differ.)"""
-_LEARNED: Final = 0.75
-"""Deviations of what the price may have done between two prices for which room must remain."""
 _ASSUMED: Final = 2.0
-"""The same where the volatility is an assumption: the symbol's own is often twice that."""
+"""Deviations of what the price may have done between two prices for which room must remain, where the volatility is an
+assumption: the symbol's own is often twice that."""
 
 
 def confirmations(
@@ -116,8 +115,7 @@ def _room(tolerance: Tolerance, seconds: float) -> float:
 
     Without it a price that is off in one direction is confirmed by one from before a move in the other.
     """
-    deviations = _LEARNED if tolerance.learned else _ASSUMED
-    moved = deviations * tolerance.sigma * math.sqrt(seconds)
+    moved = 0.0 if tolerance.learned else _ASSUMED * tolerance.sigma * math.sqrt(seconds)
     return tolerance.agreement(0.0) - _STEP * tolerance.tick - moved
 
 
