@@ -320,6 +320,16 @@ def test_an_undated_price_has_a_say_once_its_sources_lag_was_learned() -> None:
     assert dimension(confirmed, Dimension.CORROBORATION) == 79.0
 
 
+@pytest.mark.parametrize(("young", "served"), [(210.0, 189.84), (190.2, 190.2)])
+def test_evidence_of_ten_to_one_decides_before_age(young: float, served: float) -> None:
+    """A young price that everything else speaks against is not believed; one that may have moved is."""
+    lagging = TrackRecord(trials=100, hits=80, faults=1, sound=99, lags=99 * 45.0)
+    quotes = [quote("a", young, 1.0, **_BARE), quote("cache", 189.84, None)]
+    quotes += [quote(name, 189.5, 905.0, declared_delay_s=900.0) for name in ("cboe", "nasdaq")]
+    judgement = judge(quotes, learned=_LEARNED, track=TrackKnowledge(records={"cache": {"price": lagging}}))
+    assert judgement.price == served
+
+
 def test_an_older_price_does_not_decide_between_two_younger_ones() -> None:
     """It agrees with one of them, but what it differs from the other by may have happened since: nobody is confirmed.
 

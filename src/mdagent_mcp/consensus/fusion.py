@@ -22,6 +22,9 @@ from mdagent_mcp.consensus.selection import interval
 from mdagent_mcp.consensus.tolerance import Tolerance
 
 _LIKELY_DIGITS: Final = 1
+_TEN_TIMES: Final = 10.0
+"""Ratio of probabilities from which evidence decides before age between lone groups: the young one is not believed
+whatever it says."""
 
 
 _ServingOrder = tuple[bool, int, bool, bool, bool, float, int, float, float, str]
@@ -119,17 +122,19 @@ def _strongest(
     implausible: Callable[[Observation], bool],
     weighing: Weighing,
 ) -> tuple[Observation, ...]:
-    """The clique that wins: by groups, plausibility, age, soundness, fresh groups, probability and trust."""
+    """The clique that wins: by groups, plausibility, evidence, age, soundness, fresh groups, probability and trust."""
     if len(cliques) == 1:
         return cliques[0]
     freshest = min(o.vote_age_s for clique in cliques for o in clique)
     late_from = freshest + thresholds.explained_lag_s
+    likeliest = max((weighing.probability(o) for clique in cliques for o in clique if o.sound), default=0.0)
 
     def strength(clique: Sequence[Observation]) -> tuple[float, ...]:
-        age = min(o.vote_age_s for o in clique)
+        age, groups = min(o.vote_age_s for o in clique), min(2, len({o.group for o in clique}))
         return (
-            min(2, len({o.group for o in clique})),
+            groups,
             not all(map(implausible, clique)),
+            groups > 1 or _TEN_TIMES * max(map(weighing.probability, clique)) >= likeliest,
             age <= late_from or math.isinf(freshest),
             any(o.sound for o in clique),
             max(1, len({o.group for o in clique if o.vote_age_s <= thresholds.corroboration_age_s})),
