@@ -11,7 +11,7 @@ from grading_quotes.drafts import Draft
 from grading_quotes.kinds import Case, Maker
 from grading_quotes.oracle import right_grade
 from grading_quotes.world import Setting, World, open_world
-from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.consensus.judgement import QuoteJudgement
 from mdagent_mcp.domain.quality import Grade
 
 _ORDER = tuple(Grade)

@@ -16,7 +16,8 @@ from typing import Final, cast
 
 from grading_quotes.drafts import Draft, Profile, say, speak
 from grading_quotes.tape import Tape
-from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, source_outcomes
+from mdagent_mcp.consensus.judgement import QuoteJudgement, answer, source_outcomes
+from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.domain.events import Judged
 from mdagent_mcp.domain.instruments import Instrument, parse_symbol
 from mdagent_mcp.domain.prices import Quote

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from mdagent_mcp.consensus.context import QuoteContext, SymbolKnowledge
-from mdagent_mcp.consensus.quotes import QuoteJudgement, judge_quote
+from mdagent_mcp.consensus.judgement import QuoteJudgement
+from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.domain.answers import Voice, VoiceVerdict
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.instruments import Instrument, parse_symbol

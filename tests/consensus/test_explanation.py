@@ -21,7 +21,7 @@ from consensus.quote_building import (
     voice,
 )
 from mdagent_mcp.consensus.context import SymbolKnowledge
-from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.consensus.judgement import QuoteJudgement
 from mdagent_mcp.consensus.wording import duration_text, joined, local_minute, price_text
 from mdagent_mcp.domain.answers import MarketView, Voice, VoiceVerdict
 from mdagent_mcp.domain.calendar import calendar_named

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 import pytest
 
-from consensus.quote_building import FRIDAY_CLOSE, KNOWN, SUNDAY, close_quote, dimension, judge, quote, verdicts, voice
+from consensus.quote_building import (
+    FRIDAY_CLOSE,
+    KNOWN,
+    SUNDAY,
+    close_quote,
+    dimension,
+    finding,
+    judge,
+    quote,
+    verdicts,
+    voice,
+)
 from mdagent_mcp.consensus.alignment import vote_weight
 from mdagent_mcp.consensus.causes import power_of_ten
 from mdagent_mcp.consensus.context import SymbolKnowledge
@@ -15,12 +27,19 @@ from mdagent_mcp.consensus.tolerance import CLASSES, tolerance_for
 from mdagent_mcp.consensus.track_knowledge import TrackKnowledge
 from mdagent_mcp.domain.answers import VoiceVerdict
 from mdagent_mcp.domain.instruments import AssetClass, parse_symbol
-from mdagent_mcp.domain.quality import Dimension, Grade
+from mdagent_mcp.domain.prices import Quote
+from mdagent_mcp.domain.quality import Dimension, Grade, Verdict
 from mdagent_mcp.resilience.calibration import CalibrationCounts, counted
 from mdagent_mcp.resilience.track_record import TrackRecord
 
 _BARE: Final[dict[str, Any]] = {"open": None, "high": None, "low": None}
 """Without the day's range, so that nothing but the vote decides."""
+_LEARNED: Final = SymbolKnowledge(volatility_per_sqrt_s=0.8e-4, relative_spread=2e-4, tick=0.01)
+
+
+def confirmed(quotes: Sequence[Quote], **given: Any) -> bool:
+    """Whether two independent groups say the same."""
+    return judge(quotes, **given).confirmed
 
 
 def test_agreeing_sources_serve_the_freshest_most_trusted_members_own_value() -> None:
@@ -226,15 +245,26 @@ def test_powers_of_ten_are_recognised_within_twelve_percent(ratio: float, power:
 def test_a_group_whose_newest_word_is_another_one_confirms_nothing() -> None:
     """Its older price agrees with the served one, its newer price with somebody else's."""
     old = quote("nasdaq", 189.86, 16.0)
-    assert dimension(judge([quote("a", age_s=0.2), old]), Dimension.CORROBORATION) == 95.0
-    newer = judge([quote("a", age_s=0.2), old, quote("yahoo", 190.2, 0.7, **_BARE)])
+    assert dimension(judge([quote("a", age_s=0.2), old], learned=_LEARNED), Dimension.CORROBORATION) == 95.0
+    newer = judge([quote("a", age_s=0.2), old, quote("yahoo", 190.2, 0.7, **_BARE)], learned=_LEARNED)
     assert dimension(newer, Dimension.CORROBORATION) == 79.0
+
+
+def test_a_price_is_not_confirmed_while_its_own_group_says_another_one_since() -> None:
+    """Two sources of one upstream contradict each other: the one that lies near an older price may be the wrong one."""
+    older, own = quote("a", 189.85, 12.0), quote("nasdaq", 189.84, 1.0)
+    newer = quote("yahoo", 195.0, 0.2, **_BARE)
+    assert confirmed([older, own], learned=_LEARNED) is True
+    assert confirmed([older, own, newer], learned=_LEARNED) is False
 
 
 def test_a_confirmation_must_be_close() -> None:
     """Two prices at opposite ends of the tolerance: either may be wrong by all of it."""
     near, far = (judge([quote("a"), quote("b", 189.84 * (1 + bp * 1e-4), 1.0)]) for bp in (3.5, 6.5))
-    assert (dimension(near, Dimension.CORROBORATION), dimension(far, Dimension.CORROBORATION)) == (95.0, 79.0)
+    assert (dimension(near, Dimension.CORROBORATION), dimension(far, Dimension.CORROBORATION)) == (95.0, 89.0)
+    assert far.explanation.assessment.limited_by.because == (
+        "a and b agree, too far apart in price or time to confirm each other"
+    )
 
 
 def test_as_many_fresh_groups_elsewhere_leave_nobody_confirmed() -> None:
@@ -290,8 +320,59 @@ def test_an_undated_price_has_a_say_once_its_sources_lag_was_learned() -> None:
     assert dimension(confirmed, Dimension.CORROBORATION) == 79.0
 
 
+@pytest.mark.parametrize(("young", "served"), [(210.0, 189.84), (190.2, 190.2)])
+def test_evidence_of_ten_to_one_decides_before_age(young: float, served: float) -> None:
+    """A young price that everything else speaks against is not believed; one that may have moved is."""
+    lagging = TrackRecord(trials=100, hits=80, faults=1, sound=99, lags=99 * 45.0)
+    quotes = [quote("a", young, 1.0, **_BARE), quote("cache", 189.84, None)]
+    quotes += [quote(name, 189.5, 905.0, declared_delay_s=900.0) for name in ("cboe", "nasdaq")]
+    judgement = judge(quotes, learned=_LEARNED, track=TrackKnowledge(records={"cache": {"price": lagging}}))
+    assert judgement.price == served
+
+
 def test_an_older_price_does_not_decide_between_two_younger_ones() -> None:
-    """It lies near the youngest, but agrees with the other one as well: nobody is confirmed."""
-    quotes = [quote("liar", 185.03, 0.2, **_BARE), quote("a", 185.16, 0.7, **_BARE), quote("b", 185.06, 17.1, **_BARE)]
-    assert dimension(judge(quotes), Dimension.CORROBORATION) == 79.0
-    assert dimension(judge([quotes[1], quote("b", 185.17, 17.1, **_BARE)]), Dimension.CORROBORATION) == 95.0
+    """It agrees with one of them, but what it differs from the other by may have happened since: nobody is confirmed.
+
+    Only one that contradicts the other, beyond what the time explains, decides.
+    """
+    liar, honest = quote("liar", 185.50, 1.0, **_BARE), quote("a", 185.03, 0.2, **_BARE)
+    older = quote("b", 185.52, 15.6, **_BARE)
+    assert confirmed([liar, honest, older], learned=_LEARNED) is False
+    assert confirmed([liar, older], learned=_LEARNED) is True
+    assert confirmed([liar, quote("a", 183.5, 0.2, **_BARE), older], learned=_LEARNED) is True
+
+
+def test_a_price_confirms_another_only_where_room_remains_for_a_step() -> None:
+    """A share of thirteen dollars moves by eight basis points at least: a cent off and a cent moved are two."""
+    cheap = {"previous_close": 12.9, "bid": None, "ask": None, **_BARE}
+    assert confirmed([quote("a", 12.95, 0.2, **cheap), quote("b", 12.94, 1.4, **cheap)]) is False
+    assert confirmed([quote("a", 12.94, 0.2, **cheap), quote("b", 12.94, 1.4, **cheap)]) is True
+    dear = {"previous_close": 189.0, "bid": None, "ask": None, **_BARE}
+    assert confirmed([quote("a", 189.85, 0.2, **dear), quote("b", 189.84, 1.4, **dear)]) is True
+
+
+def test_of_equally_timely_prices_one_that_two_groups_state_is_served() -> None:
+    """A lone one may be a step off, however young it is; where nobody states the same, the likelier is served."""
+    pair = [quote("b", 12.94, 1.4, **_BARE), quote("c", 12.94, 1.8, **_BARE)]
+    judgement = judge([quote("lone", 12.95, 0.2, **_BARE), *pair])
+    assert (judgement.price, judgement.confirmed, verdicts(judgement)["lone"]) == (12.94, True, VoiceVerdict.AGREES)
+    assert judge([quote("lone", 12.95, 0.2, **_BARE), pair[0]]).price == 12.95
+
+
+def test_an_older_price_confirms_only_as_far_as_the_symbols_volatility_was_learned() -> None:
+    """An assumed one may be half of what the symbol does: B, with the reason, until it is known."""
+    quotes = [quote("a", 189.84, 0.5), quote("b", 189.85, 16.0)]
+    assumed, learned = judge(quotes), judge(quotes, learned=_LEARNED)
+    assert (assumed.grade, learned.grade) == (Grade.B, Grade.A)
+    assert "a and b agree, too far apart in price or time to confirm each other" in assumed.summary
+    assert confirmed([quote("a", 189.84, 0.5), quote("b", 189.85, 4.0)]) is True
+
+
+def test_agreement_that_confirms_nothing_still_settles_unit_and_jump() -> None:
+    """Two independent groups show the same move, too far apart in time to confirm each other's last cent."""
+    jumped = [quote("a", 250.0, 0.5, **_BARE), quote("b", 250.02, 16.0, **_BARE)]
+    both, alone = judge(jumped), judge(jumped[:1])
+    assert (both.grade, finding(both, "jump").verdict) == (Grade.B, Verdict.PASSED)
+    assert (alone.grade, finding(alone, "jump").verdict) == (Grade.F, Verdict.FAILED)
+    against = judge([*jumped, quote("c", 250.9, 0.7, **_BARE)])
+    assert dimension(against, Dimension.CORROBORATION) <= 79.0

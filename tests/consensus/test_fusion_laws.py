@@ -9,7 +9,7 @@ from hypothesis import given
 
 from consensus.quote_building import ACME, MID_SESSION, context, quote
 from mdagent_mcp.consensus.alignment import Observation, align, in_order
-from mdagent_mcp.consensus.fusion import Relation, relate, widest_gap
+from mdagent_mcp.consensus.cliques import Relation, relate, widest_gap
 from mdagent_mcp.consensus.market import market_at
 from mdagent_mcp.consensus.tolerance import tolerance_for
 

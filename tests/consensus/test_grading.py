@@ -138,8 +138,9 @@ def test_corroboration_counts_independent_groups(
 
 def test_only_fresh_and_sound_members_count_as_a_second_opinion() -> None:
     """Older than 30 s, or contradicting itself, a source agrees without confirming."""
-    assert dimension(judge([quote("a"), quote("b", age_s=30.0)]), CORROBORATION) == 95.0
-    assert dimension(judge([quote("a"), quote("b", age_s=31.0)]), CORROBORATION) == 79.0
+    learned = SymbolKnowledge(volatility_per_sqrt_s=0.8e-4)
+    assert dimension(judge([quote("a"), quote("b", age_s=30.0)], learned=learned), CORROBORATION) == 95.0
+    assert dimension(judge([quote("a"), quote("b", age_s=31.0)], learned=learned), CORROBORATION) == 79.0
     assert dimension(judge([quote("a"), quote("b", low=192.0, high=191.0)]), CORROBORATION) == 79.0
 
 

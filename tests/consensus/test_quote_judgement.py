@@ -25,7 +25,10 @@ from consensus.quote_building import (
     verdicts,
     voice,
 )
-from mdagent_mcp.consensus.quotes import QuoteJudgement, SourceOutcome, answer, judge_quote, source_outcomes
+from mdagent_mcp.consensus.explanation import Wording, explain
+from mdagent_mcp.consensus.facts import QuoteFacts
+from mdagent_mcp.consensus.judgement import SourceOutcome, answer, source_outcomes
+from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.consensus.track_knowledge import TrackKnowledge
 from mdagent_mcp.domain.answers import QuoteAnswer, VoiceVerdict
 from mdagent_mcp.domain.calendar import calendar_named
@@ -68,7 +71,22 @@ def test_a_judgement_becomes_an_answer_under_its_evidence_id() -> None:
         bid=189.83,
         ask=189.85,
     )
-    assert {f.name for f in fields(QuoteAnswer)} - {f.name for f in fields(QuoteJudgement)} == {"evidence_id", "cached"}
+    assert {f.name for f in fields(QuoteAnswer) if not hasattr(judgement, f.name)} == {"evidence_id", "cached"}
+
+
+def test_a_judgement_is_put_into_words_only_when_somebody_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inquiry judges with every reply and serves one answer."""
+    worded: list[QuoteFacts] = []
+
+    def counting(facts: QuoteFacts, *rest: Any) -> Wording:
+        worded.append(facts)
+        return explain(facts, *rest)
+
+    monkeypatch.setattr("mdagent_mcp.consensus.judgement.explain", counting)
+    judgement = judge([quote(age_s=1.3), quote("b", 189.85, 1.8)])
+    assert (judgement.grade, judgement.confirmed, worded) == (Grade.A, True, [])
+    assert judgement.summary == answer(judgement, "q-1").summary
+    assert worded == [judgement.facts]
 
 
 @pytest.mark.parametrize(

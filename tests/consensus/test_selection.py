@@ -46,7 +46,7 @@ def test_the_order_of_claims_does_not_matter(claims: list[Claim], seed: int) -> 
 @given(claims=st.lists(_claims, min_size=1, max_size=6), factor=st.sampled_from([0.25, 2.0, 1024.0]))
 def test_the_unit_does_not_matter(claims: list[Claim], factor: float) -> None:
     """All values, tolerances and deviations in another unit: the same choice, equally sure."""
-    scaled = [replace(c, value=c.value * factor, drift=c.drift * factor**2) for c in claims]
+    scaled = [c._replace(value=c.value * factor, drift=c.drift * factor**2) for c in claims]
     known = Known(KNOWN.tolerance * factor, KNOWN.step * factor, KNOWN.centre * factor, KNOWN.spread * factor)
     first, second = select(claims, KNOWN), select(scaled, known)
     assert claims[first.index].value == claims[second.index].value
@@ -93,7 +93,7 @@ def test_of_two_that_contradict_each_other_the_less_faulty_gains(fault: float, w
     """Monotone in the learned probability of a fault."""
     pair = [claim(0.0, group="a", fault=fault), claim(0.01, group="b", fault=0.1)]
     before = select(pair, KNOWN).probabilities[0]
-    after = select([replace(pair[0], fault=fault * worse), pair[1]], KNOWN).probabilities[0]
+    after = select([pair[0]._replace(fault=fault * worse), pair[1]], KNOWN).probabilities[0]
     assert after < before
 
 
@@ -130,9 +130,9 @@ def test_a_known_wrong_value_is_believed_less() -> None:
 def test_a_usual_bias_is_taken_off_the_evidence_but_the_own_value_is_chosen() -> None:
     """A source that always says 0.001 too much confirms one that does not."""
     plain = [claim(0.0, 1.0, group="a"), claim(0.001, 2.0, group="b")]
-    corrected = [plain[0], replace(plain[1], bias=0.001)]
+    corrected = [plain[0], plain[1]._replace(bias=0.001)]
     assert select(corrected, KNOWN).probability > select(plain, KNOWN).probability
-    assert select([replace(claim(0.001), bias=0.001)], KNOWN).index == 0
+    assert select([claim(0.001)._replace(bias=0.001)], KNOWN).index == 0
 
 
 def test_nothing_eligible_is_refused() -> None:

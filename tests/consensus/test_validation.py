@@ -21,7 +21,7 @@ from consensus.quote_building import (
     quote,
 )
 from mdagent_mcp.consensus.context import SymbolKnowledge
-from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.consensus.judgement import QuoteJudgement
 from mdagent_mcp.consensus.rules import RULES
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.instruments import parse_symbol

@@ -12,17 +12,19 @@ import anyio
 import pytest
 
 from engine.scripted_source import OPEN_MARKET, ScriptedSource
+from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.domain.answers import HistoryAnswer, SymbolFailure
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.events import Event, Graded
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome
-from mdagent_mcp.domain.instruments import parse_symbol
+from mdagent_mcp.domain.instruments import Instrument, parse_symbol
 from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval
 from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.domain.questions import HistoryQuestion
 from mdagent_mcp.domain.vendor import HistoryQuery
 from mdagent_mcp.engine.history import HistoryEngine
 from mdagent_mcp.engine.parts import EngineParts
+from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.memory.store import open_memory
 from mdagent_mcp.testing import ManualClock
 
@@ -175,3 +177,19 @@ async def test_equal_questions_at_once_share_the_calls(clock: ManualClock) -> No
         await clock.advance(0.3)
     assert grades == [Grade.A] * 20
     assert [len(s.asked) for s in sources] == [1, 1]
+
+
+async def test_intraday_bars_are_told_to_the_teacher_and_daily_ones_are_not(clock: ManualClock) -> None:
+    """Whatever was fetched for a question anyhow; an answer from the cache is told once."""
+    told: list[tuple[Interval, datetime]] = []
+
+    class Listening(Teacher):
+        def hear_bars(self, instrument: Instrument, served: HistoryAnswer, context: QuoteContext) -> None:
+            told.append((served.interval, context.now))
+            super().hear_bars(instrument, served, context)
+
+    async with desk(clock, source(clock, "one", series("one")), source(clock, "two", series("two"))) as (_, _, parts):
+        engine = HistoryEngine(parts, teacher=Listening(parts.emit))
+        for interval in (Interval.DAY_1, Interval.MIN_5, Interval.MIN_5):
+            assert isinstance(await engine.answer(replace(QUESTION, interval=interval)), HistoryAnswer)
+    assert told == [(Interval.MIN_5, OPEN_MARKET)]

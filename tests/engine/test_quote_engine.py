@@ -12,7 +12,8 @@ import anyio.lowlevel
 import pytest
 
 from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_desk
-from mdagent_mcp.consensus.quotes import QuoteJudgement, judge_quote
+from mdagent_mcp.consensus.judgement import QuoteJudgement
+from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.domain.answers import QuotesAnswer, Usage
 from mdagent_mcp.domain.events import Fetched, Graded, Judged
 from mdagent_mcp.domain.failures import FailureKind

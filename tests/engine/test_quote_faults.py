@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_desk
-from mdagent_mcp.consensus.quotes import QuoteJudgement, judge_quote
+from mdagent_mcp.consensus.judgement import QuoteJudgement
+from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.domain.answers import QuoteAnswer
 from mdagent_mcp.domain.failures import Answered, FailureKind, Outcome
 from mdagent_mcp.domain.instruments import Instrument

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from consensus.quote_building import ACME, MID_SESSION, close_quote, context, judge, quote
 from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_desk
+from mdagent_mcp.domain.answers import HistoryAnswer
 from mdagent_mcp.domain.events import Compared, Event, Stamped, Verified
-from mdagent_mcp.domain.prices import Quote
+from mdagent_mcp.domain.prices import Bar, Interval, Quote
+from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.engine.teacher import SYMBOLS_KEPT, Teacher
 from mdagent_mcp.resilience.clock_offset import USUAL_S
 from mdagent_mcp.testing import ManualClock
@@ -101,6 +104,49 @@ def test_stamps_to_the_second_show_the_clock(events: list[Event]) -> None:
     """Of sources that declare no delay."""
     hear(Teacher(events.append), [quote("a", age_s=-1.5), quote("b", event_time_resolution_s=60.0), authority(189.0)])
     assert [(e.source, e.behind_s) for e in events if isinstance(e, Stamped)] == [("a", -1.5)]
+
+
+def history(closes: dict[datetime, float], **given: Any) -> HistoryAnswer:
+    """Minute bars that end at the instants, as two independent sources showed them."""
+    bars = tuple(Bar(end - timedelta(minutes=1), close, close, close, close, 100.0) for end, close in closes.items())
+    values: dict[str, Any] = {"interval": Interval.MIN_1, "grade": Grade.A, "sources_used": ("x", "y"), **given}
+    return cast("HistoryAnswer", SimpleNamespace(bars=bars, **values))
+
+
+def test_minute_bars_grade_what_was_said_at_their_ends(events: list[Event]) -> None:
+    """Once each, within twenty seconds of an end, and never what the bars' own upstream said."""
+    end = MID_SESSION.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    said, later = end - timedelta(seconds=12), end + timedelta(minutes=3)
+    teacher = Teacher(events.append)
+    hear(teacher, [quote("a", now=said), quote("b", 189.0, now=said), quote("x", now=said)], said)
+    hear(teacher, [quote("c", now=end + timedelta(seconds=30))], end + timedelta(seconds=30))
+    for _ in range(2):
+        teacher.hear_bars(ACME, history({end: 189.84, end + timedelta(minutes=1): 200.0}), context(now=later))
+    assert prices(events) == {"a": 0.0, "b": -44.3}
+    assert [e.age_s for e in events if isinstance(e, Compared) and e.field == "price"] == [13.0, 13.0]
+    assert [e.right for e in events if isinstance(e, Verified)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "given"),
+    [
+        (1, {}),
+        (9 * 60, {}),
+        (3, {"grade": Grade.C}),
+        (3, {"sources_used": ("x",)}),
+        (3, {"sources_used": ("yahoo", "nasdaq")}),
+        (3, {"interval": Interval.DAY_1}),
+    ],
+)
+def test_bars_that_are_young_old_or_unconfirmed_teach_nothing(
+    events: list[Event], minutes: int, given: dict[str, Any]
+) -> None:
+    """Late prints may be missing, the basis may be another one, or a single source may be wrong."""
+    end = MID_SESSION.replace(second=0, microsecond=0)
+    teacher = Teacher(events.append)
+    hear(teacher, [quote("a", now=end), quote("b", now=end)], end)
+    teacher.hear_bars(ACME, history({end: 189.84}, **given), context(now=end + timedelta(minutes=minutes)))
+    assert prices(events) == {}
 
 
 def test_what_is_kept_is_bounded(events: list[Event]) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.market import Market
@@ -49,9 +48,10 @@ class Standing(IntEnum):
     """Wrong by construction."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(NamedTuple):
     """One quote, aligned.
+
+    Every judgement makes many: a named tuple is made in a third of the time of a frozen dataclass.
 
     Attributes:
         quote: as the source gave it.
@@ -163,7 +163,7 @@ def _vote_age_s(quote: Quote, session: Session, delay_s: float | None, context: 
 
 def undated(observation: Observation) -> Observation:
     """A quote refused for its impossible event time, taken without it because nothing better is there."""
-    return replace(observation, standing=Standing.UNDATED, event_time=None, delay_s=None, vote_age_s=math.inf)
+    return observation._replace(standing=Standing.UNDATED, event_time=None, delay_s=None, vote_age_s=math.inf)
 
 
 def answered_session(observations: tuple[Observation, ...], market: Market) -> Session:
@@ -181,7 +181,7 @@ def stand_for(session: Session, observation: Observation) -> Observation:
     """The observation with its standing once it is settled which session is answered."""
     if observation.session is session or observation.standing in {Standing.REFUSED, Standing.EARLIER}:
         return observation
-    return replace(observation, standing=Standing.OTHER, cause=f"other_session: {_OTHER[observation.session]}")
+    return observation._replace(standing=Standing.OTHER, cause=f"other_session: {_OTHER[observation.session]}")
 
 
 def lagging(observations: tuple[Observation, ...], tolerance: Tolerance) -> tuple[Observation, ...]:
@@ -202,7 +202,7 @@ def _lagging(observation: Observation, peers: tuple[Observation, ...], newest: d
     lag = max([_lag(observation, own, peer, allowed) for peer in peers])
     if lag <= delay:
         return observation
-    return replace(observation, delay_s=lag, vote_age_s=max(observation.vote_age_s, lag))
+    return observation._replace(delay_s=lag, vote_age_s=max(observation.vote_age_s, lag))
 
 
 _OTHER: Final[Mapping[Session, str]] = {

@@ -15,8 +15,8 @@ from typing import Final
 
 from mdagent_mcp.consensus.alignment import Observation, Standing
 from mdagent_mcp.consensus.causes import Reference, likely_cause
+from mdagent_mcp.consensus.cliques import Relation, widest_gap
 from mdagent_mcp.consensus.facts import QuoteFacts
-from mdagent_mcp.consensus.fusion import Relation, widest_gap
 from mdagent_mcp.consensus.grading import sources_used
 from mdagent_mcp.consensus.wording import (
     basis_points,

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Final
 
 from mdagent_mcp.consensus.alignment import Observation
+from mdagent_mcp.consensus.cliques import Relation
 from mdagent_mcp.consensus.context import GradingThresholds, QuoteContext
-from mdagent_mcp.consensus.fusion import Fusion, Relation
+from mdagent_mcp.consensus.fusion import Fusion
 from mdagent_mcp.consensus.market import Market
 from mdagent_mcp.consensus.quote_fields import PreviousClose
 from mdagent_mcp.consensus.tolerance import Tolerance
@@ -43,6 +44,8 @@ class QuoteFacts:
             includes.
         groups: how many independent groups say the same.
         confirmed: whether two independent groups do.
+        seconded: whether another independent group agrees and none disagrees, even if it lies too far from the served
+            price, or too far back in time, to confirm it.
     """
 
     instrument: Instrument
@@ -61,6 +64,7 @@ class QuoteFacts:
     confirming: tuple[Observation, ...] = field(init=False, repr=False, compare=False)
     groups: int = field(init=False, repr=False, compare=False)
     confirmed: bool = field(init=False, repr=False, compare=False)
+    seconded: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # nearly every check reads these; in a frozen class without slots they go straight to where they are kept
@@ -69,6 +73,7 @@ class QuoteFacts:
         confirming = tuple([m for m in self.fusion.confirming if abs(m.log_price - own) <= closeness])
         groups = len({m.group for m in confirming})
         self.__dict__.update(served=served, lines=lines, confirming=confirming, groups=groups, confirmed=groups > 1)
+        self.__dict__["seconded"] = groups > 1 or self._is_seconded()
 
     @cached_property
     def opponents(self) -> tuple[Observation, ...]:
@@ -95,14 +100,23 @@ class QuoteFacts:
         instant = self.served.event_time
         return "" if instant is None else local_minute(instant, self.market.calendar)
 
+    def _is_seconded(self) -> bool:
+        served, limit = self.served, self.lines.corroboration_age_s
+        if any(o.vote_age_s <= limit and o.group != served.group for o, _ in self.fusion.outsiders):
+            return False
+        return any(
+            m.group != served.group and m.sound and m.vote_age_s <= limit and m.standing <= served.standing
+            for m in self.fusion.members
+        )
+
     def _distance(self, other: Observation) -> float:
         return abs(other.log_price - self.served.log_price)
 
     @property
     def unit_is_settled(self) -> bool:
-        """Whether it is known in which unit the price is: two groups say the same, or memory knows the last close."""
+        """Whether it is known in which unit the price is: two groups agree, or memory knows the last close."""
         learned = self.context.learned
-        return self.confirmed or (learned is not None and learned.previous_official_close is not None)
+        return self.seconded or (learned is not None and learned.previous_official_close is not None)
 
     @property
     def reference_close(self) -> float | None:

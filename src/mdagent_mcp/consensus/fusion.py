@@ -11,33 +11,23 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from itertools import combinations
 from typing import Final
 
 from mdagent_mcp.consensus.alignment import Observation, in_order
+from mdagent_mcp.consensus.cliques import Relation, camps, largest_camp, relate
+from mdagent_mcp.consensus.confirmation import confirmations, newest_words
 from mdagent_mcp.consensus.context import GradingThresholds
 from mdagent_mcp.consensus.evidence import Weighing
 from mdagent_mcp.consensus.selection import interval
 from mdagent_mcp.consensus.tolerance import Tolerance
-from mdagent_mcp.domain.prices import Session
 
 _LIKELY_DIGITS: Final = 1
-_MUCH_CLOSER: Final = 1 / 3
-_CLOSE: Final = 0.6
-"""Share of the tolerance within which a second price confirms: the rest is what the second one itself may be off."""
-_CLOSE_S: Final = 5.0
-"""Seconds apart beyond which two prices must not lie further from each other to confirm."""
-_UNDATED_APART_S: Final = 60.0
-"""Time assumed between two prices of which one has no time."""
+_TEN_TIMES: Final = 10.0
+"""Ratio of probabilities from which evidence decides before age between lone groups: the young one is not believed
+whatever it says."""
 
 
-class Relation(Enum):
-    """What two prices say about each other."""
-
-    AGREE = "agree"
-    DIFFER = "differ"
-    CONFLICT = "conflict"
+_ServingOrder = tuple[bool, int, bool, bool, bool, float, int, float, float, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +74,6 @@ class Fusion:
         return tuple([m for m in self.members if m.group in self.corroborating])
 
 
-def relate(first: Observation, second: Observation, tolerance: Tolerance) -> Relation:
-    """What two prices of the same session say about each other."""
-    distance = abs(first.log_price - second.log_price)
-    apart = _apart_s(first, second)
-    if distance <= tolerance.agreement(apart):
-        return Relation.AGREE
-    return Relation.DIFFER if distance <= tolerance.conflict(apart) else Relation.CONFLICT
-
-
 def fuse(
     voters: Iterable[Observation],
     tolerance: Tolerance,
@@ -110,10 +91,10 @@ def fuse(
         weighing: how probable each voter's price is.
     """
     ordered = in_order(voters)
-    winner = _strongest(_camps(ordered, tolerance), thresholds, implausible, weighing)
+    winner = _strongest(camps(ordered, tolerance), thresholds, implausible, weighing)
     won = set(map(id, winner))
     others = [o for o in ordered if id(o) not in won]
-    confirmed = _confirmations(winner, others, _newest(ordered), (tolerance, thresholds))
+    confirmed = confirmations(winner, others, newest_words(ordered), (tolerance, thresholds))
     ranked = _ranked(winner, confirmed, thresholds, weighing)
     members, served = tuple(ranked), ranked[0]
     outside = [(o, relate(served, o, tolerance)) for o in others]
@@ -126,7 +107,7 @@ def fuse(
         members=members,
         outsiders=tuple(outside),
         corroborating=confirmed[id(served)],
-        contested=bool(opponents) and _largest_camp(opponents, tolerance) >= len({m.group for m in members}),
+        contested=bool(opponents) and largest_camp(opponents, tolerance) >= len({m.group for m in members}),
         opponents=tuple(opponents),
         shares=_shares((members, [o for o, _ in outside])),
         probability=weighing.probability(served),
@@ -141,17 +122,19 @@ def _strongest(
     implausible: Callable[[Observation], bool],
     weighing: Weighing,
 ) -> tuple[Observation, ...]:
-    """The clique that wins: by groups, plausibility, age, soundness, fresh groups, probability and trust."""
+    """The clique that wins: by groups, plausibility, evidence, age, soundness, fresh groups, probability and trust."""
     if len(cliques) == 1:
         return cliques[0]
     freshest = min(o.vote_age_s for clique in cliques for o in clique)
     late_from = freshest + thresholds.explained_lag_s
+    likeliest = max((weighing.probability(o) for clique in cliques for o in clique if o.sound), default=0.0)
 
     def strength(clique: Sequence[Observation]) -> tuple[float, ...]:
-        age = min(o.vote_age_s for o in clique)
+        age, groups = min(o.vote_age_s for o in clique), min(2, len({o.group for o in clique}))
         return (
-            min(2, len({o.group for o in clique})),
+            groups,
             not all(map(implausible, clique)),
+            groups > 1 or _TEN_TIMES * max(map(weighing.probability, clique)) >= likeliest,
             age <= late_from or math.isinf(freshest),
             any(o.sound for o in clique),
             max(1, len({o.group for o in clique if o.vote_age_s <= thresholds.corroboration_age_s})),
@@ -174,57 +157,11 @@ def _ranked(
     stating = _groups_by_price(clique)
     limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
 
-    def serving_order(member: Observation) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
+    def serving_order(member: Observation) -> _ServingOrder:
         support = len(confirmed[id(member)]), len(stating[member.quote.price])
         return _serving_order(member, limits, weighing.probability(member), support)
 
     return sorted(clique, key=serving_order)
-
-
-def _agreements(observations: Sequence[Observation], tolerance: Tolerance) -> list[list[bool]]:
-    """Who agrees with whom, everyone with himself."""
-    agree = [[True] * len(observations) for _ in observations]
-    for (i, first), (j, second) in combinations(enumerate(observations), 2):
-        agree[i][j] = agree[j][i] = relate(first, second, tolerance) is Relation.AGREE
-    return agree
-
-
-def _newest(observations: Iterable[Observation]) -> dict[str, float]:
-    """The age of every group's newest word."""
-    newest: dict[str, float] = {}
-    for each in observations:
-        known = newest.get(each.group)
-        if known is None or each.vote_age_s < known:
-            newest[each.group] = each.vote_age_s
-    return newest
-
-
-def _apart_s(first: Observation, second: Observation) -> float:
-    if math.isinf(first.vote_age_s) or math.isinf(second.vote_age_s):
-        return _UNDATED_APART_S
-    return abs(first.vote_age_s - second.vote_age_s)
-
-
-def _maximal_cliques(agree: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
-    """Every set of voters that all agree with each other and cannot be enlarged (Bron and Kerbosch)."""
-    if all(map(all, agree)):
-        return [tuple(range(len(agree)))]
-    found: list[tuple[int, ...]] = []
-    neighbours = [{j for j, yes in enumerate(row) if yes and j != i} for i, row in enumerate(agree)]
-
-    def grow(clique: tuple[int, ...], candidates: set[int], excluded: set[int]) -> None:
-        if not candidates and not excluded:
-            found.append(tuple(sorted(clique)))
-            return
-        pivot = max(candidates | excluded, key=lambda v: (len(neighbours[v] & candidates), -v))
-        for vertex in sorted(candidates - neighbours[pivot]):
-            near = neighbours[vertex]
-            grow((*clique, vertex), candidates & near, excluded & near)
-            candidates = candidates - {vertex}
-            excluded = excluded | {vertex}
-
-    grow((), set(range(len(agree))), set())
-    return sorted(found)
 
 
 def _group_votes(clique: Iterable[Observation]) -> dict[str, float]:
@@ -245,8 +182,8 @@ def _groups_by_price(clique: Iterable[Observation]) -> dict[float, set[str]]:
 
 def _serving_order(
     observation: Observation, limits: Sequence[float], probability: float, support: tuple[int, int]
-) -> tuple[bool, int, bool, bool, float, int, float, float, str]:
-    """Best first.
+) -> _ServingOrder:
+    """Best first: of prices of the same letter one that two groups state, since a lone one may be a step off.
 
     Args:
         observation: one of those that agree.
@@ -263,6 +200,7 @@ def _serving_order(
         band,
         support[0] < 2,
         quote.venue_only,
+        support[1] < 2,
         -likely,
         -support[1],
         -observation.weight,
@@ -277,93 +215,6 @@ def _is_late(observation: Observation, served: Observation, thresholds: GradingT
     return observation.vote_age_s > served.vote_age_s + thresholds.explained_lag_s
 
 
-def _confirmations(
-    clique: Sequence[Observation],
-    outsiders: Sequence[Observation],
-    newest: Mapping[str, float],
-    lines: tuple[Tolerance, GradingThresholds],
-) -> dict[int, tuple[str, ...]]:
-    """By the identity of every member: the groups that would confirm it, if it were served."""
-    tolerance, thresholds = lines
-    close = widest_gap(clique) <= _CLOSE * tolerance.agreement(0.0)
-    plain = close and len({o.standing for o in clique}) == 1
-    if outsiders or not plain or max([o.vote_age_s for o in clique]) > thresholds.corroboration_age_s:
-        return {id(o): _corroborating(o, clique, outsiders, newest, lines) for o in clique}
-    groups = dict.fromkeys([o.group for o in clique if o.sound and newest[o.group] == o.vote_age_s])
-    return {id(o): (o.group, *[g for g in groups if g != o.group]) for o in clique}  # the usual case: all agree
-
-
-def _corroborating(
-    served: Observation,
-    clique: Sequence[Observation],
-    outsiders: Sequence[Observation],
-    newest: Mapping[str, float],
-    lines: tuple[Tolerance, GradingThresholds],
-) -> tuple[str, ...]:
-    """The groups that confirm a price: sound, fresh (or as old as a price that is not fresh itself), and close.
-
-    A group whose newest word is another one confirms nothing, and neither does one that agrees with a fresh outsider
-    about as well. Where as many fresh groups say another price together, nobody is confirmed.
-    """
-    tolerance, thresholds = lines
-    limit = thresholds.corroboration_age_s
-    if served.vote_age_s > limit:
-        limit += served.vote_age_s
-    close = [_is_close(o, served, tolerance) for o in clique]
-    apart = [*outsiders, *(o for o, near in zip(clique, close, strict=True) if not near)]
-    others = [o for o in apart if o.vote_age_s <= limit and o.group != served.group]
-    groups, undecided = [served.group], []
-    for member, near in zip(clique, close, strict=True):
-        dated = member.standing <= served.standing
-        if near and dated and member.sound and newest[member.group] == member.vote_age_s <= limit:
-            if any(_agrees_as_well(member, other, served, tolerance) for other in others):
-                undecided.append(member)
-            else:
-                groups.append(member.group)
-    distinct = tuple(dict.fromkeys(groups))
-    against = _largest_camp([*others, *undecided], tolerance) if others else 0
-    return distinct if len(distinct) > max(1, against) else (served.group,)
-
-
-def _is_close(member: Observation, served: Observation, tolerance: Tolerance) -> bool:
-    """Whether a member's price leaves the truth within the tolerance of the served one, if the member is right.
-
-    Two closes are official prices: whatever their stamps say, they agree or they do not.
-    """
-    if served.session is Session.CLOSED:
-        return True
-    distance = abs(member.log_price - served.log_price)
-    most = tolerance.agreement(0.0)
-    if distance <= _CLOSE * most or distance > most:
-        return distance <= _CLOSE * most
-    return distance <= _CLOSE * tolerance.agreement(min(_apart_s(member, served), _CLOSE_S))
-
-
-def _agrees_as_well(member: Observation, other: Observation, served: Observation, tolerance: Tolerance) -> bool:
-    if other.group == member.group or relate(member, other, tolerance) is not Relation.AGREE:
-        return False
-    if member.vote_age_s > other.vote_age_s + _CLOSE_S:
-        return True  # an older price does not decide between two younger ones
-    apart = abs(member.log_price - served.log_price)
-    return apart > _MUCH_CLOSER * abs(member.log_price - other.log_price)
-
-
-def _largest_camp(opponents: Sequence[Observation], tolerance: Tolerance) -> float:
-    """How many groups the strongest contradiction unites; less than any winner has without opponents."""
-    camps = [len({o.group for o in camp}) for camp in _camps(opponents, tolerance)]
-    return max(camps, default=-1)
-
-
-def _camps(opponents: Sequence[Observation], tolerance: Tolerance) -> list[tuple[Observation, ...]]:
-    """The largest sets that agree with each other."""
-    if not opponents:
-        return []
-    if widest_gap(opponents) <= tolerance.agreement(0.0):  # whatever their ages: time apart only allows more
-        return [tuple(opponents)]
-    agree = _agreements(opponents, tolerance)
-    return [tuple(opponents[i] for i in clique) for clique in _maximal_cliques(agree)]
-
-
 def _shares(camps: Iterable[Sequence[Observation]]) -> tuple[float, ...]:
     """Every voter's share: a group's vote is divided among its members in the same camp."""
     raw: list[float] = []
@@ -375,9 +226,3 @@ def _shares(camps: Iterable[Sequence[Observation]]) -> tuple[float, ...]:
         raw.extend([votes[o.group] / sizes[o.group] for o in camp])
     total = sum(raw)
     return tuple(round(share / total, 4) for share in raw)
-
-
-def widest_gap(observations: Sequence[Observation]) -> float:
-    """Greatest difference of log prices among `observations`."""
-    prices = [o.log_price for o in observations]
-    return max(prices) - min(prices) if prices else 0.0

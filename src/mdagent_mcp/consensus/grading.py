@@ -179,7 +179,7 @@ def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionSc
         because = f"{facts.served.quote.source} ({price_text(facts.served.quote.price)}) is contradicted by {said}"
         return DimensionScore(CONTESTED_SCORE, because, f"a third independent source that decides{_suggested(facts)}")
     if not facts.confirmed:
-        known = facts.context.symbol_is_known
+        known = facts.context.symbol_is_known or facts.seconded
         because = f"{_alone(facts)}{_absent(failures)}"
         if not known:
             because += f"; memory has {facts.context.observations} observations of {facts.instrument.symbol}"
@@ -198,8 +198,8 @@ def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionSc
 
 
 def plausibility(facts: QuoteFacts) -> DimensionScore:
-    """How far a single source can be believed; a confirmed price needs no such belief."""
-    if facts.confirmed:
+    """How far a single source can be believed; a price that others share needs no such belief."""
+    if facts.seconded:
         return _FULL
     source = facts.served.quote.source
     scores = [_FULL]
@@ -241,7 +241,9 @@ def _suggested(facts: QuoteFacts) -> str:
 
 
 def _alone(facts: QuoteFacts) -> str:
-    """Who stands alone, and which agreeing sources are no second opinion."""
+    """Who stands alone, and which agreeing sources are no second opinion, or not one good enough."""
+    if facts.seconded:
+        return f"{joined(sources_used(facts))} agree, too far apart in price or time to confirm each other"
     served = facts.served
     same = [
         m.quote.source

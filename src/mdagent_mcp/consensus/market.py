@@ -34,7 +34,6 @@ class Market:
             closed, without calendar, and for a market that never closes.
         last: the latest completed regular session.
         current: the session whose hours, extended ones included, contain `now`.
-        next_open: when regular trading begins next.
         regular_hours: whether regular trading goes on, or must be assumed to without a calendar.
         extended_hours: whether pre- or post-market trading of this instrument goes on.
         known: whether the calendar covers the instant.
@@ -48,7 +47,6 @@ class Market:
     since: datetime | None
     last: TradingSession | None
     current: TradingSession | None
-    next_open: datetime | None
 
     regular_hours: bool = field(init=False)
     extended_hours: bool = field(init=False)
@@ -65,6 +63,11 @@ class Market:
         derive(self, "continuous", self.calendar.name in _CONTINUOUS)
         derive(self, "paused_at", current.break_start if state is MarketState.BREAK and current is not None else None)
 
+    @property
+    def next_open(self) -> datetime | None:
+        """When regular trading begins next; looked up when it is told."""
+        return self.calendar.next_open(self.now) if self.known and not self.calendar.always_open else None
+
 
 def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Market:
     """What the calendar says about `instrument` at `now`."""
@@ -80,7 +83,6 @@ def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Mark
         since=None if current is None else _trading_since(calendar, current, state),
         last=calendar.latest_completed(now) if known and not calendar.always_open else None,
         current=current,
-        next_open=calendar.next_open(now) if known and not calendar.always_open else None,
     )
 
 

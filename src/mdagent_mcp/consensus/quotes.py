@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from dataclasses import replace
 from statistics import median_low
 from typing import Final
 
@@ -26,92 +25,20 @@ from mdagent_mcp.consensus.alignment import (
 from mdagent_mcp.consensus.causes import power_of_ten
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.evidence import Setting, weigh
-from mdagent_mcp.consensus.explanation import explain
 from mdagent_mcp.consensus.facts import QuoteFacts, symbol_fixes_currency
 from mdagent_mcp.consensus.fusion import Fusion, fuse
-from mdagent_mcp.consensus.grading import grade_quote
+from mdagent_mcp.consensus.grading import grade_quote, sources_used
 from mdagent_mcp.consensus.halts import halted_since
+from mdagent_mcp.consensus.judgement import Belief, QuoteJudgement
 from mdagent_mcp.consensus.market import Market, market_at
 from mdagent_mcp.consensus.quote_fields import PreviousClose, agreed_previous_close, fill_fields
 from mdagent_mcp.consensus.tolerance import Tolerance, tolerance_for
 from mdagent_mcp.consensus.validation import validate
-from mdagent_mcp.domain.answers import Explanation, QuoteAnswer, VoiceVerdict
 from mdagent_mcp.domain.instruments import Instrument
-from mdagent_mcp.domain.prices import Quote, Session
-from mdagent_mcp.domain.quality import Grade, Verdict
+from mdagent_mcp.domain.prices import Quote
 
 _DELAY_DIGITS: Final = 3
 _FINEST_DECIMALS: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Belief:
-    """How sure the price is; what the teacher checks later.
-
-    Attributes:
-        probability: that it is within tolerance of the truth, not yet recalibrated.
-        calibrated: what such a probability has turned out to mean.
-        groups: upstream groups that confirm it, its own included.
-        below: how far below the price the truth may lie, of logarithms, before recalibration.
-        above: how far above it.
-    """
-
-    probability: float
-    calibrated: float
-    groups: int
-    below: float
-    above: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuoteJudgement:
-    """The consensus about one instrument's current price: a `QuoteAnswer` before it is filed as evidence.
-
-    Attributes are those of `domain.answers.QuoteAnswer`, and
-        belief: how sure the price is.
-    """
-
-    symbol: str
-    price: float
-    currency: str | None
-    price_low: float
-    price_high: float
-    session: Session
-    price_time: datetime | None
-    delay_s: float | None
-    grade: Grade
-    score: float
-    summary: str
-    sources_used: tuple[str, ...]
-    sources_rejected: tuple[str, ...]
-    explanation: Explanation
-    judged_at: datetime
-    belief: Belief
-    change: float | None = None
-    change_percent: float | None = None
-    open: float | None = None
-    high: float | None = None
-    low: float | None = None
-    previous_close: float | None = None
-    volume: float | None = None
-    bid: float | None = None
-    ask: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOutcome:
-    """What a judgement says about one source, for learning its reliability.
-
-    Attributes:
-        source: source id.
-        agreed: it agreed with an independent group; False when it was rejected; None when there was nobody
-            independent to compare it with or it spoke of another session.
-        fault: id of the fault it showed, such as `unit`; empty without one.
-    """
-
-    source: str
-    agreed: bool | None
-    fault: str = ""
 
 
 def judge_quote(
@@ -133,31 +60,6 @@ def judge_quote(
     if all(o.standing is Standing.REFUSED for o in observations):
         return None
     return _judgement(_facts(instrument, observations, market, context), failures)
-
-
-def answer(judgement: QuoteJudgement, evidence_id: str) -> QuoteAnswer:
-    """The judgement as an answer that can be looked up under `evidence_id`."""
-    values = {each.name: getattr(judgement, each.name) for each in fields(judgement) if each.name != "belief"}
-    return QuoteAnswer(evidence_id=evidence_id, **values)
-
-
-def source_outcomes(judgement: QuoteJudgement) -> tuple[SourceOutcome, ...]:
-    """What the judgement teaches about each source: agreement counts only with another upstream group."""
-    voices = judgement.explanation.voices
-    taken = [v for v in voices if v.verdict in {VoiceVerdict.SERVED, VoiceVerdict.AGREES} and v.weight > 0]
-    findings = judgement.explanation.assessment.findings
-    contested = any(f.rule == "cross_source" and f.verdict is Verdict.FAILED for f in findings)
-    outcomes = []
-    for voice in voices:
-        agreed: bool | None = None
-        if voice in taken:
-            agreed = True if any(v.upstream_group != voice.upstream_group for v in taken) else None
-        elif voice.verdict in {VoiceVerdict.OUTLIER, VoiceVerdict.UNUSABLE}:
-            agreed = None if contested and voice.verdict is VoiceVerdict.OUTLIER else False
-        faultless = voice in taken or voice.verdict is VoiceVerdict.DELAYED
-        fault = "" if faultless else voice.cause.partition(" ")[0].rstrip(":")
-        outcomes.append(SourceOutcome(voice.source, agreed, fault))
-    return tuple(outcomes)
 
 
 def _aligned(
@@ -282,7 +184,7 @@ def _doubted(observations: tuple[Observation, ...], context: QuoteContext) -> tu
     gap = context.thresholds.previous_close_gap
     if any(group != g and abs(close / c - 1) <= gap for group, close in closes for g, c in closes):
         return observations
-    return tuple(replace(o, sound=False) if any(o is other for other in others) else o for o in observations)
+    return tuple(o._replace(sound=False) if any(o is other for other in others) else o for o in observations)
 
 
 def _reference_price(
@@ -310,9 +212,11 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
     kind, track = facts.instrument.asset_class, facts.context.track
     filled = fill_fields(fusion, served.session, facts.previous, kind, track)
     assessment = grade_quote(facts, filled, validate(facts), failures)
-    wording = explain(facts, assessment, failures)
     low, high = _interval(fusion, facts.tolerance, facts.context.track.widening(fusion.groups))
     return QuoteJudgement(
+        facts=facts,
+        assessment=assessment,
+        failures=failures,
         symbol=facts.instrument.symbol,
         price=served.quote.price,
         currency=facts.currency,
@@ -323,10 +227,7 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
         delay_s=None if served.delay_s is None else round(served.delay_s, _DELAY_DIGITS),
         grade=assessment.grade,
         score=assessment.score,
-        summary=wording.summary,
-        sources_used=wording.sources_used,
-        sources_rejected=wording.sources_rejected,
-        explanation=wording.explanation,
+        sources_used=sources_used(facts),
         judged_at=facts.context.now,
         belief=_belief(facts),
         change=filled.change,

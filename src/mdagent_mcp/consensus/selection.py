@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 LEAST_FAULT: Final = 0.002
 MOST_FAULT: Final = 0.9
@@ -46,8 +46,7 @@ _HALVINGS: Final = 13
 _REACH: Final = 6.0
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one source says.
 
     Attributes:

@@ -14,8 +14,8 @@ from typing import Final
 from mdagent_mcp.consensus import time_checks
 from mdagent_mcp.consensus.alignment import Observation, Standing
 from mdagent_mcp.consensus.causes import power_of_ten, unit_cause
+from mdagent_mcp.consensus.cliques import widest_gap
 from mdagent_mcp.consensus.facts import QuoteFacts
-from mdagent_mcp.consensus.fusion import widest_gap
 from mdagent_mcp.consensus.quote_checks import check_quote
 from mdagent_mcp.consensus.rules import failed, not_run, passed
 from mdagent_mcp.consensus.wording import basis_points, duration_text, joined, plural, price_text
@@ -64,7 +64,8 @@ def cross_source(facts: QuoteFacts) -> Finding:
         detail = f"{facts.served.quote.source} {price_text(facts.served.quote.price)} against {said}"
         return failed("cross_source", detail, Severity.MAJOR)
     if not facts.confirmed:
-        return not_run("cross_source", f"only {facts.served.quote.source} has a say")
+        why = "only {} has a say" if not facts.seconded else "what agrees with {} is too far from it to confirm it"
+        return not_run("cross_source", why.format(facts.served.quote.source))
     gap = basis_points(widest_gap(facts.confirming))
     return passed("cross_source", f"{plural(facts.groups, 'independent source')} within {gap}")
 
@@ -104,7 +105,7 @@ def unit_ratio(facts: QuoteFacts) -> Finding:
         return not_run("unit_ratio", "no previous close known")
     price = facts.served.quote.price
     power = power_of_ten(price / close, facts.lines.unit_closeness)
-    if power and not facts.confirmed:
+    if power and not facts.seconded:
         cause = unit_cause(power, f"the previous close {price_text(close)}")
         return failed(
             "unit_ratio", f"{price_text(price)} looks like a mix-up of units ({cause})", Severity.FATAL, UNIT_CAP
@@ -120,7 +121,7 @@ def jump(facts: QuoteFacts) -> Finding:
     share = facts.served.quote.price / close - 1
     sigmas = abs(math.log(facts.served.quote.price / close)) / facts.tolerance.daily_sigma
     detail = f"{share:+.1%} against {price_text(close)}, {sigmas:.1f} daily sigma"
-    if facts.confirmed or sigmas <= _UNUSUAL_SIGMAS:
+    if facts.seconded or sigmas <= _UNUSUAL_SIGMAS:
         return passed("jump", detail)
     wild = abs(share) > facts.lines.large_move and sigmas > _WILD_SIGMAS
     return failed("jump", f"{detail}, one source", Severity.MAJOR, IDENTITY_CAP if wild else JUMP_CAP)
@@ -135,7 +136,7 @@ def recent_price(facts: QuoteFacts) -> Finding:
     distance = abs(math.log(facts.served.quote.price / last))
     band = max(_SMALLEST_JUMP, _UNUSUAL_SIGMAS * facts.tolerance.sigma * math.sqrt(max(1.0, elapsed)))
     detail = f"{basis_points(distance)} from {price_text(last)} {duration_text(elapsed)} before"
-    if distance > band and not facts.confirmed:
+    if distance > band and not facts.seconded:
         cap = IDENTITY_CAP if abs(facts.served.quote.price / last - 1) > facts.lines.large_move else JUMP_CAP
         return failed("recent_price", f"{detail}, more than {basis_points(band)}", Severity.MAJOR, cap)
     return passed("recent_price", detail)
@@ -150,7 +151,7 @@ def price_band(facts: QuoteFacts) -> Finding:
     band = 0.10 if last > 3 else 0.20 if last >= 0.75 else 0.75
     share = facts.served.quote.price / last - 1
     detail = f"{share:+.1%} against {price_text(last)}, band {band:.0%}"
-    if abs(share) > band and not facts.confirmed:
+    if abs(share) > band and not facts.seconded:
         return failed("price_band", f"{detail}: trading would have been halted", Severity.MAJOR, JUMP_CAP)
     return passed("price_band", detail)
 
@@ -163,7 +164,7 @@ def price_range(facts: QuoteFacts) -> Finding:
     price = facts.served.quote.price
     detail = f"{price_text(price)} against {price_text(learned.range_low)}-{price_text(learned.range_high)}"
     low, high = learned.range_low / _OUT_OF_RANGE, learned.range_high * _OUT_OF_RANGE
-    if not low <= price <= high and not facts.confirmed:
+    if not low <= price <= high and not facts.seconded:
         return failed("price_range", f"far outside of recent prices: {detail}", Severity.MAJOR, JUMP_CAP)
     return passed("price_range", detail)
 

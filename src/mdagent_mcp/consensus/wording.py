@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.calendar import Calendar
 
@@ -79,7 +80,12 @@ def utc_second(instant: datetime) -> str:
 
 def local_minute(instant: datetime, calendar: Calendar) -> str:
     """An instant on the exchange's own clock: `Fri 2026-11-20 16:00 ET`."""
-    local = instant.astimezone(calendar.zone)
-    zone = "ET" if calendar.timezone == "America/New_York" else local.tzname() or calendar.timezone
+    return _local_minute(instant.replace(second=0, microsecond=0), calendar.timezone)
+
+
+@lru_cache(maxsize=256)
+def _local_minute(minute: datetime, timezone: str) -> str:
+    local = minute.astimezone(ZoneInfo(timezone))
+    zone = "ET" if timezone == "America/New_York" else local.tzname() or timezone
     day = f"{_DAYS[local.weekday()]} {local.year}-{local.month:02d}-{local.day:02d}"
     return f"{day} {local.hour:02d}:{local.minute:02d} {zone}"

@@ -167,8 +167,8 @@ def assess(dimensions: Mapping[Dimension, DimensionScore], findings: tuple[Findi
     """
     capping = [f for f in findings if f.cap is not None and f.verdict is Verdict.FAILED]
     capped = {d: _capped(d, score, capping) for d, score in dimensions.items()} if capping else dimensions
-    weakest = min(capped, key=lambda d: (capped[d].score, _ORDER[d]))
-    low = capped[weakest].score
+    low = min([score.score for score in capped.values()])
+    weakest = min([d for d, score in capped.items() if score.score == low], key=_ORDER.__getitem__)
     penalty = min(MAX_PENALTY, sum([100.0 - s.score for s in capped.values()]) / len(capped) / 10.0)
     grade = grade_of(low)
     return Assessment(

@@ -31,6 +31,7 @@ from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.parts import OUT_OF_USE, EngineParts, allowed, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
 from mdagent_mcp.engine.shared_flight import SharedFlight
+from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.routing.planning import asking_order
 
 FIRST_WAVE: Final = 2
@@ -44,9 +45,10 @@ _DOUBTFUL: Final = frozenset({"fatal", "major"})
 class HistoryEngine:
     """Answers questions for past prices."""
 
-    def __init__(self, parts: EngineParts, load: QuestionLoad | None = None) -> None:
+    def __init__(self, parts: EngineParts, load: QuestionLoad | None = None, teacher: Teacher | None = None) -> None:
         self._parts = parts
         self._load = load or QuestionLoad(parts.clock, parts.shedding)
+        self._teacher = teacher or Teacher(parts.emit)
         self._kept: TimedStore[HistoryQuestion, HistoryAnswer] = TimedStore(max(1, parts.freshness.entries // 50))
         self._flights: SingleFlight[HistoryQuestion, HistoryAnswer | SymbolFailure] = SingleFlight(parts.spawn)
 
@@ -114,6 +116,9 @@ class HistoryEngine:
         self._kept.store(question, served, self._parts.clock.now())
         self._parts.memory.keep(served)
         self._tell_judged(served, collected.fetched)
+        if question.interval.is_intraday:
+            context = self._parts.quote_context(question.instrument)
+            self._teacher.hear_bars(question.instrument, served, context)
         return served
 
     def _last_known(self, collected: _HistoryCollection) -> HistoryAnswer | None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 import anyio
 
-from mdagent_mcp.consensus.quotes import QuoteJudgement
-from mdagent_mcp.domain.answers import QuoteAnswer, VoiceVerdict
+from mdagent_mcp.consensus.judgement import QuoteJudgement
+from mdagent_mcp.domain.answers import QuoteAnswer
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.domain.quality import Grade, at_least
 from mdagent_mcp.domain.questions import QuoteQuestion
-
-_AGREEING: Final = frozenset({VoiceVerdict.SERVED, VoiceVerdict.AGREES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +91,7 @@ class Inquiry:
     @property
     def confirmed(self) -> bool:
         """Whether two upstream groups say the same."""
-        if self.judgement is None:
-            return False
-        voices = self.judgement.explanation.voices
-        agreeing = {v.upstream_group for v in voices if v.verdict in _AGREEING and v.weight > 0}
-        return len(agreeing) > 1
+        return self.judgement is not None and self.judgement.confirmed
 
     @property
     def satisfied(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.consensus.judgement import QuoteJudgement
 from mdagent_mcp.domain.answers import QuoteAnswer
 from mdagent_mcp.domain.failures import Failure
 from mdagent_mcp.domain.prices import Quote

@@ -14,7 +14,8 @@ from typing import Final
 
 from mdagent_mcp.cache import Entry, TimedStore
 from mdagent_mcp.cache.quote_codec import Said
-from mdagent_mcp.consensus.quotes import QuoteJudgement, answer, judge_quote, source_outcomes
+from mdagent_mcp.consensus.judgement import QuoteJudgement, answer, source_outcomes
+from mdagent_mcp.consensus.quotes import judge_quote
 from mdagent_mcp.consensus.wording import duration_text
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer, SymbolFailure, Usage
 from mdagent_mcp.domain.calendar import calendar_named
@@ -52,19 +53,18 @@ _GRACE_S = 0.25
 class QuoteEngine:
     """Answers questions for current prices."""
 
-    def __init__(self, parts: EngineParts, load: QuestionLoad | None = None) -> None:
+    def __init__(self, parts: EngineParts, load: QuestionLoad | None = None, teacher: Teacher | None = None) -> None:
         self._parts = parts
         self._load = load or QuestionLoad(parts.clock, parts.shedding)
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
-        self._teacher = Teacher(parts.emit)
+        self._teacher = teacher or Teacher(parts.emit)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
         self._unknown: TimedStore[InquiryKey, SymbolFailure] = TimedStore(parts.freshness.entries)
         self._hedges = new_budget(HEDGE_BUDGET, parts.clock.monotonic())
 
     async def answer(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
         """Answer for every instrument asked; what has no answer is among the failures."""
-        clock = self._parts.clock
-        started = clock.monotonic()
+        started = (clock := self._parts.clock).monotonic()
         results: dict[str, QuoteAnswer | SymbolFailure] = {}
         asking: dict[str, Instrument] = {}
         for instrument in question.instruments:

@@ -20,6 +20,7 @@ from mdagent_mcp.engine.load import QuestionLoad
 from mdagent_mcp.engine.parts import EngineParts
 from mdagent_mcp.engine.quotes import QuoteEngine
 from mdagent_mcp.engine.refusals import NOT_TO_ESTIMATE
+from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.routing.planning import Candidate, request_shares
 
 _USUAL_CALENDAR: Final = "XNYS"
@@ -59,9 +60,9 @@ class Engine:
     def __init__(self, parts: EngineParts, reporting: Reporting) -> None:
         self._parts = parts
         self._reporting = reporting
-        load = QuestionLoad(parts.clock, parts.shedding)
-        self._quotes = QuoteEngine(parts, load)
-        self._history = HistoryEngine(parts, load)
+        load, teacher = QuestionLoad(parts.clock, parts.shedding), Teacher(parts.emit)
+        self._quotes = QuoteEngine(parts, load, teacher)
+        self._history = HistoryEngine(parts, load, teacher)
 
     @property
     def source_ids(self) -> tuple[str, ...]:

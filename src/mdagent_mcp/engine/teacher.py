@@ -1,34 +1,41 @@
 """The teacher: what sources said is kept for a while and graded when an authority tells what had been true.
 
 The rules of this module: an authority never votes on the present. A delayed tape's price grades what other upstream
-groups said at that instant; the official close, the previous close that they state the next day; and a session's
-other figures are graded by what at least two other groups agree on. Nobody is graded by a reference that his own
-group is part of, and no price by our own consensus: that collapses when a stale majority agrees (measured: precision
-.35 instead of .97).
+groups said at that instant, and so do the closes of intraday bars that were fetched anyhow; the official close, the
+previous close that they state the next day; and a session's other figures are graded by what at least two other groups
+agree on. Nobody is graded by a reference that his own group is part of, and no price by our own consensus: that
+collapses when a stale majority agrees (measured: precision .35 instead of .97).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from statistics import median_low
 from typing import Final
 
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.evidence import SAME_PRICE
-from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.consensus.judgement import QuoteJudgement
 from mdagent_mcp.consensus.tolerance import Tolerance, tolerance_for
+from mdagent_mcp.domain.answers import HistoryAnswer
 from mdagent_mcp.domain.events import Compared, Emit, Stamped, Verified
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote, Session
+from mdagent_mcp.domain.quality import Grade, at_least
 
 AUTHORITY_DELAY_S: Final = 300.0
 """A source that declares at least this delay shows a tape that is complete by then."""
 REACH_S: Final = 20.0
 """Greatest time between an authority's event and a claim that it grades."""
+BAR_SETTLED_S: Final = 120.0
+"""Time after a bar's end by which late prints are in it."""
+BAR_OLDEST_S: Final = 8 * 3600.0
+"""Bars of one session are on the basis of what was said in it; older ones may be adjusted."""
 CLAIMS_KEPT: Final = 96
 SYMBOLS_KEPT: Final = 500
 PRICE_FAULT: Final = 50e-4
@@ -52,6 +59,15 @@ class _Claim:
     age_s: float | None
     at: datetime
     graded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What an authority says: the price at an instant, and whose data that is."""
+
+    price: float
+    at: datetime
+    group: str
 
 
 @dataclass(slots=True)
@@ -98,7 +114,8 @@ class Teacher:
         self._note_stamps(live)
         for quote in live:
             if quote.declared_delay_s >= AUTHORITY_DELAY_S and quote.event_time is not None:
-                self._teach_prices(instrument, kept, quote, context)
+                told = _Told(quote.price, quote.event_time, context.group_of(quote.source))
+                self._teach_prices(instrument, kept, told, context)
         self._teach_previous_closes(instrument.symbol, kept, live, context)
         self._teach_fields(instrument.symbol, live, context)
         self._note_closes(kept, quotes, context)
@@ -107,6 +124,23 @@ class Teacher:
             belief = judgement.belief
             half = max(belief.below, belief.above, _LEAST_HALF)
             kept.given.append(_Given(judgement.price, judgement.judged_at, belief.probability, belief.groups, half))
+
+    def hear_bars(self, instrument: Instrument, served: HistoryAnswer, context: QuoteContext) -> None:
+        """Let the intraday bars of a history, fetched anyhow, grade what was said at their ends.
+
+        Only bars that two independent sources show: their closes are then the tape's last trades, and no claim of the
+        served source's own group is graded by them.
+        """
+        kept = self._symbols.get(instrument.symbol)
+        groups = [context.group_of(source) for source in served.sources_used]
+        shown = served.interval.is_intraday and len(set(groups)) > 1 and at_least(served.grade, Grade.B)
+        if kept is None or not shown:
+            return
+        length, now = served.interval.length, context.now
+        closes = [(bar.start + length, bar.close) for bar in served.bars if bar.close > 0]
+        settled = [pair for pair in closes if BAR_SETTLED_S <= (now - pair[0]).total_seconds() <= BAR_OLDEST_S]
+        for true_at, price in _near(settled, kept):
+            self._teach_prices(instrument, kept, _Told(price, true_at, groups[0]), context)
 
     def _kept(self, symbol: str) -> _Kept:
         kept = self._symbols.pop(symbol, None) or _Kept()
@@ -121,22 +155,20 @@ class Teacher:
                 behind = (quote.received_at - quote.event_time).total_seconds()
                 self._emit(Stamped(quote.source, quote.received_at, behind))
 
-    def _teach_prices(self, instrument: Instrument, kept: _Kept, authority: Quote, context: QuoteContext) -> None:
-        true_at, group = authority.event_time, context.group_of(authority.source)
-        if true_at is None:
+    def _teach_prices(self, instrument: Instrument, kept: _Kept, told: _Told, context: QuoteContext) -> None:
+        true_at = told.at
+        near = [c for c in kept.claims if abs((c.at - true_at).total_seconds()) <= REACH_S and c.group != told.group]
+        if _is_contradicted(told.price, near):
             return
-        near = [c for c in kept.claims if abs((c.at - true_at).total_seconds()) <= REACH_S and c.group != group]
-        if _is_contradicted(authority.price, near):
-            return
-        tolerance = tolerance_for(instrument, authority.price, context.learned)
+        tolerance = tolerance_for(instrument, told.price, context.learned)
         for claim in near:
             if not claim.graded:
                 claim.graded = True
-                self._emit(_compared(instrument.symbol, claim, (authority.price, true_at), tolerance, context.now))
+                self._emit(_compared(instrument.symbol, claim, told, tolerance, context.now))
         for given in kept.given:
             if not given.verified and abs((given.at - true_at).total_seconds()) <= REACH_S:
                 given.verified = True
-                self._emit(_verified(instrument.symbol, given, authority.price, tolerance, context.now))
+                self._emit(_verified(instrument.symbol, given, told.price, tolerance, context.now))
 
     def _teach_previous_closes(self, symbol: str, kept: _Kept, quotes: Iterable[Quote], context: QuoteContext) -> None:
         last = context.calendar.latest_completed(context.now) if not context.calendar.always_open else None
@@ -184,17 +216,22 @@ def _claim(quote: Quote, context: QuoteContext) -> _Claim:
     return _Claim(quote.source, context.group_of(quote.source), quote.price, age, quote.received_at)
 
 
-def _compared(
-    symbol: str, claim: _Claim, told: tuple[float, datetime], tolerance: Tolerance, now: datetime
-) -> Compared:
-    true, true_at = told
-    apart = abs((claim.at - true_at).total_seconds())
+def _near(closes: Sequence[tuple[datetime, float]], kept: _Kept) -> list[tuple[datetime, float]]:
+    """The closes, oldest first, near which something ungraded was said."""
+    said = [c.at for c in kept.claims if not c.graded] + [g.at for g in kept.given if not g.verified]
+    ends, reach = [end for end, _ in closes], timedelta(seconds=REACH_S)
+    first = {bisect_left(ends, at - reach): at for at in said}
+    return [closes[i] for i, at in sorted(first.items()) if i < len(ends) and ends[i] <= at + reach]
+
+
+def _compared(symbol: str, claim: _Claim, told: _Told, tolerance: Tolerance, now: datetime) -> Compared:
+    apart = abs((claim.at - told.at).total_seconds())
     return Compared(
         source=claim.source,
         symbol=symbol,
         field="price",
         at=now,
-        error=math.log(claim.price / true),
+        error=math.log(claim.price / told.price),
         tolerance=max(SAME_PRICE, tolerance.tick),
         fault_band=PRICE_FAULT,
         unit=tolerance.sigma**2,
