@@ -66,12 +66,14 @@ def test_every_grade_is_explained_in_the_readme() -> None:
 
 
 def test_the_settings_in_the_readme_are_settings(tmp_path: Path) -> None:
-    """The TOML block loads."""
-    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    assert tomllib.loads(block)
+    """Every TOML block loads."""
+    blocks = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert all(tomllib.loads(block) for block in blocks)
     file = tmp_path / "mdagent.toml"
-    file.write_text(block, encoding="utf-8")
-    assert load({}, config=file).settings.source("yahoo").enabled is False
+    file.write_text("\n".join(blocks), encoding="utf-8")
+    settings = load({}, config=file).settings
+    assert settings.source("yahoo").enabled is False
+    assert settings.alerts.watch == ("AAPL",)
 
 
 def test_the_desktop_configurations_are_json_that_starts_the_server() -> None:
