@@ -39,6 +39,7 @@ from mdagent_mcp.monitoring.channels import channels_of
 from mdagent_mcp.monitoring.counters import AnswerCounters
 from mdagent_mcp.monitoring.exporting import MetricsExport, export_metrics, watch_event_loop
 from mdagent_mcp.monitoring.metrics import Metrics
+from mdagent_mcp.monitoring.tracing import VendorSpans
 from mdagent_mcp.resilience.load_shedding import SheddingOptions
 from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budget_server import ServerStore
@@ -96,12 +97,8 @@ async def open_app(
         counters = AnswerCounters()
         bus.listen(memory.listen)
         bus.listen(counters)
-        watched = metrics or (Metrics(__version__) if settings.metrics.is_exported else None)
-        if watched is not None:
-            bus.listen(watched)
-        if alerts is not None:
-            _configure(alerts, settings)
-            bus.listen(alerts)
+        watchers = _Watchers(settings, metrics, alerts)
+        watchers.listen(bus)
         budgets = _budgets(settings, path, stack)
         peers = Peers()
         sources: dict[str, Source] = {}
@@ -143,12 +140,7 @@ async def open_app(
         )
         reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
         engine = Engine(parts, reporting)
-        if watched is not None:
-            background.start_soon(watch_event_loop, watched, clock)
-        if watched is not None and settings.metrics.is_exported:
-            background.start_soon(export_metrics, watched, engine.source_status, clock, _metrics_export(settings))
-        if alerts is not None:
-            background.start_soon(alerts.watch, engine.source_status)
+        watchers.begin(engine, clock, background.start_soon)
         yield engine
 
 
@@ -163,6 +155,34 @@ async def _preload(clients: Mapping[str, VendorClient]) -> None:
     """Import by a thread what the real web needs."""
     imitating = any(client.imitates_browser for client in clients.values())
     await anyio.to_thread.run_sync(partial(preload, imitating=imitating))
+
+
+class _Watchers:
+    """Who watches over the engine: metrics, traces, alerts, each where it is wanted."""
+
+    def __init__(self, settings: Settings, metrics: Metrics | None, alerts: Alerts | None) -> None:
+        self._settings = settings
+        self._metrics = metrics or (Metrics(__version__) if settings.metrics.is_exported else None)
+        self._alerts = alerts
+
+    def listen(self, bus: EventBus) -> None:
+        """Have each hear what happens."""
+        if self._metrics is not None:
+            bus.listen(self._metrics)
+        if self._settings.tracing.otlp_url is not None:
+            bus.listen(VendorSpans())
+        if self._alerts is not None:
+            _configure(self._alerts, self._settings)
+            bus.listen(self._alerts)
+
+    def begin(self, engine: Engine, clock: Clock, spawn: Spawn) -> None:
+        """Begin what each does by itself, in the background."""
+        if self._metrics is not None:
+            spawn(watch_event_loop, self._metrics, clock)
+        if self._metrics is not None and self._settings.metrics.is_exported:
+            spawn(export_metrics, self._metrics, engine.source_status, clock, _metrics_export(self._settings))
+        if self._alerts is not None:
+            spawn(self._alerts.watch, engine.source_status)
 
 
 def _tell_wrong_price(sources: Mapping[str, Source], event: Event) -> None:

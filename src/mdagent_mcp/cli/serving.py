@@ -14,13 +14,14 @@ from functools import partial
 import anyio
 
 from mdagent_mcp import __version__
-from mdagent_mcp.cli.opening import opening_of
+from mdagent_mcp.cli.opening import Opening, opening_of
 from mdagent_mcp.cli.outcome import CommandError, ExitCode
 from mdagent_mcp.cli.standard_input import signals_close_stdin
 from mdagent_mcp.cli.startup import begin_logging, load_settings, read_settings
 from mdagent_mcp.cli.watching import Watching
 from mdagent_mcp.monitoring.alert_watch import Alerts
 from mdagent_mcp.monitoring.metrics import Metrics
+from mdagent_mcp.monitoring.tracing import exporting_traces
 from mdagent_mcp.server.server import build_server
 
 _SIGNAL_BASE = 128
@@ -36,11 +37,15 @@ def serve(arguments: argparse.Namespace) -> int:
     begin_logging(loaded.settings)
     opening = opening_of(arguments, loaded.settings, timedelta(seconds=arguments.clock_offset_s))
     watching = Watching(loaded, partial(read_settings, arguments, options), Alerts(opening.clock))
-    if arguments.http:
-        from mdagent_mcp.cli.serving_http import serve_over_http  # noqa: PLC0415 - stdio starts without it
+    with exporting_traces(loaded.settings.tracing.otlp_url, __version__):
+        if arguments.http:
+            from mdagent_mcp.cli.serving_http import serve_over_http  # noqa: PLC0415 - stdio starts without it
 
-        return serve_over_http(replace(opening, watching=replace(watching, metrics=Metrics(__version__))))
-    opening = replace(opening, watching=watching)
+            return serve_over_http(replace(opening, watching=replace(watching, metrics=Metrics(__version__))))
+        return _serve_on_stdio(replace(opening, watching=watching), watching)
+
+
+def _serve_on_stdio(opening: Opening, watching: Watching) -> int:
     server = build_server(opening.open, opening.clock, __version__, alerts=watching.alerts)
     with signals_close_stdin() as ending:
         anyio.run(server.run_stdio_async)

@@ -196,6 +196,20 @@ class MetricsSettings(_Section):
         return self.file is not None or self.push_url is not None
 
 
+def _collector_url(url: str) -> str:
+    if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None:
+        raise ValueError("needs OpenTelemetry's SDK: pip install 'mdagent-mcp[otel]'")
+    return url
+
+
+class TracingSettings(_Section):
+    """Where OpenTelemetry traces go."""
+
+    otlp_url: Annotated[BaseUrl, AfterValidator(_collector_url)] | None = Field(
+        default=None, description="base URL of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318"
+    )
+
+
 class AlertSettings(_Section):
     """What people are told without asking, and where."""
 
@@ -300,6 +314,7 @@ class Settings(_Section):
     shared: SharedSettings = Field(default_factory=SharedSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
     grading: GradingSettings = Field(default_factory=GradingSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     data_dir: Path | None = Field(
