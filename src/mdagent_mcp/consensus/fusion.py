@@ -41,7 +41,6 @@ class Fusion:
         corroborating: the upstream groups that count as independent confirmations, the served one's included.
         contested: as many independent groups contradict the winner, unexplained, as support it.
         opponents: who contradicts it without an explanation.
-        shares: share of the vote of every voter, in the order of `members` then `outsiders`.
         probability: that the served price is within tolerance of the truth, not yet recalibrated.
         selection: where the truth lies, before recalibration.
     """
@@ -52,9 +51,13 @@ class Fusion:
     corroborating: tuple[str, ...]
     contested: bool
     opponents: tuple[Observation, ...]
-    shares: tuple[float, ...]
     probability: float
     selection: Selection
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share of the vote of every voter, in the order of `members` then `outsiders`."""
+        return _shares((self.members, [o for o, _ in self.outsiders]))
 
     @property
     def groups(self) -> int:
@@ -106,7 +109,6 @@ def fuse(
         corroborating=confirmed[id(served)],
         contested=bool(opponents) and largest_camp(opponents, tolerance) >= len({m.group for m in members}),
         opponents=tuple(opponents),
-        shares=_shares((members, [o for o, _ in outside])),
         probability=weighing.probability(served),
         selection=weighing.selection,
     )
