@@ -22,12 +22,14 @@ from consensus.quote_building import (
 )
 from mdagent_mcp.consensus.context import SymbolKnowledge
 from mdagent_mcp.consensus.judgement import QuoteJudgement
+from mdagent_mcp.consensus.track_knowledge import TrackKnowledge
 from mdagent_mcp.consensus.wording import duration_text, joined, local_minute, price_text
 from mdagent_mcp.domain.answers import MarketView, Voice, VoiceVerdict
 from mdagent_mcp.domain.calendar import calendar_named
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.domain.quality import Grade
+from mdagent_mcp.resilience.calibration import CalibrationCounts, counted
 
 
 def words(judgement: QuoteJudgement) -> int:
@@ -324,3 +326,21 @@ def test_times_read_on_the_exchanges_clock() -> None:
     assert local_minute(FRIDAY_CLOSE, calendar_named("XTKS")) == "Sat 2026-11-21 06:00 JST"
     assert (joined([]), joined("a"), joined("abc")) == ("", "a", "a, b and c")
     assert ACME.calendar == "XNYS"
+
+
+def test_it_is_told_how_often_answers_as_sure_were_right_once_enough_were_graded() -> None:
+    """By what authorities showed later, and of regular trading only: nothing else is graded so."""
+    counts = CalibrationCounts()
+    for number in range(200):
+        counts = counted(counts, 0.993, right=number % 10 != 0)
+    few = counted(CalibrationCounts(), 0.993, right=True)
+    pair = [quote("a"), quote("b")]
+    learned, unproven = (judge(pair, track=TrackKnowledge(calibration=each)) for each in (counts, few))
+    told = learned.explanation.learned["confidence"]
+    assert told == (
+        f"answers as sure as this one were right within 5.0 bp in {learned.belief.calibrated:.1%}, by 196 graded since"
+    )
+    assert learned.belief.calibrated < unproven.belief.calibrated
+    assert "confidence" not in unproven.explanation.learned
+    close = judge([close_quote()], now=SUNDAY, track=TrackKnowledge(calibration=counts))
+    assert "confidence" not in close.explanation.learned

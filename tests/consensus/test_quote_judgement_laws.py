@@ -48,6 +48,12 @@ def _quotes(draw: st.DrawFn, sources: tuple[str, ...] = _SOURCES) -> Quote:
     )
 
 
+def test_quotes_that_differ_in_the_sessions_name_alone_have_an_order() -> None:
+    """Both are of regular trading by their time, and only one calls it so."""
+    quotes = [quote("a", 50.0, 0.0), quote("a", 50.0, 0.0, session=Session.PRE)]
+    assert judge_quote(ACME, quotes, {}, context()) == judge_quote(ACME, quotes[::-1], {}, context())
+
+
 @_laws
 @given(quotes=st.lists(_quotes(), max_size=7), seed=st.integers(0, 99))
 def test_the_order_of_arrival_does_not_matter(quotes: list[Quote], seed: int) -> None:

@@ -91,6 +91,7 @@ class Observation(NamedTuple):
         return (
             q.source,
             self.session,
+            q.session,
             q.price if math.isfinite(q.price) else -1.0,
             self.vote_age_s,
             self.standing,

@@ -16,6 +16,7 @@ from typing import Final
 from mdagent_mcp.consensus.alignment import Observation, Standing
 from mdagent_mcp.consensus.causes import Reference, likely_cause
 from mdagent_mcp.consensus.cliques import Relation, widest_gap
+from mdagent_mcp.consensus.evidence import SAME_PRICE
 from mdagent_mcp.consensus.facts import QuoteFacts
 from mdagent_mcp.consensus.grading import sources_used
 from mdagent_mcp.consensus.wording import (
@@ -40,6 +41,8 @@ _TAKEN: Final = frozenset({VoiceVerdict.SERVED, VoiceVerdict.AGREES})
 _VERDICT_ORDER: Final[Mapping[VoiceVerdict, int]] = {verdict: place for place, verdict in enumerate(VoiceVerdict)}
 _FINDINGS_TOLD: Final = 2
 _BECAUSE_LIMIT: Final = 220
+_OUTCOMES_TOLD: Final = 100.0
+"""Answers graded by an authority from which it is told how often such answers were right."""
 _OFFSET_TOLD_S: Final = 0.05
 _HABITS_LIMIT: Final = 400
 
@@ -199,7 +202,7 @@ def advice(facts: QuoteFacts, assessment: Assessment) -> dict[str, str]:
 def learned(facts: QuoteFacts) -> dict[str, str]:
     """What memory contributed, and what stands on documented defaults because memory does not know enough."""
     known = facts.context.learned
-    told = {"tolerance": _tolerance_origin(facts), **_clock_offsets(facts), **_habits(facts)}
+    told = {"tolerance": _tolerance_origin(facts), **_confidence(facts), **_clock_offsets(facts), **_habits(facts)}
     if known is None:
         return told
     told = {"observations": f"{known.observations} outcomes of {facts.instrument.symbol}", **told}
@@ -209,6 +212,21 @@ def learned(facts: QuoteFacts) -> dict[str, str]:
     if gap is not None:
         told["trade_gap"] = f"{facts.served.quote.source} usually trades every {duration_text(gap)} or sooner"
     return told
+
+
+def _confidence(facts: QuoteFacts) -> dict[str, str]:
+    """How often an answer as sure as this one was right, once enough of them were graded by what was seen later.
+
+    Only prices of regular trading are graded so, and only theirs is told.
+    """
+    track = facts.context.track
+    outcomes = sum(track.calibration.trials)
+    if facts.served.session is not Session.REGULAR or outcomes < _OUTCOMES_TOLD:
+        return {}
+    within = basis_points(max(SAME_PRICE, facts.tolerance.tick))
+    sure = track.calibrated(facts.fusion.probability)
+    told = f"answers as sure as this one were right within {within} in {sure:.1%}, by {outcomes:.0f} graded since"
+    return {"confidence": told}
 
 
 def _tolerance_origin(facts: QuoteFacts) -> str:

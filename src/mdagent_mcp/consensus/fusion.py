@@ -18,7 +18,7 @@ from mdagent_mcp.consensus.cliques import Relation, camps, largest_camp, relate
 from mdagent_mcp.consensus.confirmation import confirmations, newest_words
 from mdagent_mcp.consensus.context import GradingThresholds
 from mdagent_mcp.consensus.evidence import Weighing
-from mdagent_mcp.consensus.selection import interval
+from mdagent_mcp.consensus.selection import Selection
 from mdagent_mcp.consensus.tolerance import Tolerance
 
 _LIKELY_DIGITS: Final = 1
@@ -41,10 +41,8 @@ class Fusion:
         corroborating: the upstream groups that count as independent confirmations, the served one's included.
         contested: as many independent groups contradict the winner, unexplained, as support it.
         opponents: who contradicts it without an explanation.
-        shares: share of the vote of every voter, in the order of `members` then `outsiders`.
         probability: that the served price is within tolerance of the truth, not yet recalibrated.
-        below: how far below the served price the truth may lie, of logarithms, before recalibration.
-        above: how far above it.
+        selection: where the truth lies, before recalibration.
     """
 
     served: Observation
@@ -53,10 +51,13 @@ class Fusion:
     corroborating: tuple[str, ...]
     contested: bool
     opponents: tuple[Observation, ...]
-    shares: tuple[float, ...]
     probability: float
-    below: float
-    above: float
+    selection: Selection
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share of the vote of every voter, in the order of `members` then `outsiders`."""
+        return _shares((self.members, [o for o, _ in self.outsiders]))
 
     @property
     def groups(self) -> int:
@@ -101,7 +102,6 @@ def fuse(
     opponents = [o for o, relation in outside if relation is Relation.CONFLICT and not _is_late(o, served, thresholds)]
     if not implausible(served):
         opponents = [o for o in opponents if not implausible(o)]
-    low, high = interval(weighing.selection, served.log_price)
     return Fusion(
         served=served,
         members=members,
@@ -109,10 +109,8 @@ def fuse(
         corroborating=confirmed[id(served)],
         contested=bool(opponents) and largest_camp(opponents, tolerance) >= len({m.group for m in members}),
         opponents=tuple(opponents),
-        shares=_shares((members, [o for o, _ in outside])),
         probability=weighing.probability(served),
-        below=served.log_price - low,
-        above=high - served.log_price,
+        selection=weighing.selection,
     )
 
 

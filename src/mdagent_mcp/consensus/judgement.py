@@ -6,7 +6,8 @@ people and agents alone is made when it is read. The words follow from the facts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
@@ -14,9 +15,12 @@ from typing import Final
 
 from mdagent_mcp.consensus.explanation import Wording, explain
 from mdagent_mcp.consensus.facts import QuoteFacts
+from mdagent_mcp.consensus.selection import interval
 from mdagent_mcp.domain.answers import Explanation, QuoteAnswer, VoiceVerdict
 from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.domain.quality import Assessment, Grade, Verdict
+
+_FINEST_DECIMALS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +46,18 @@ class Belief:
 class QuoteJudgement:
     """The consensus about one instrument's current price: a `QuoteAnswer` before it is filed as evidence.
 
-    Attributes are those of `domain.answers.QuoteAnswer`, the words being made when they are read, and
+    Attributes are those of `domain.answers.QuoteAnswer`, its words and its interval being made when they are read, and
         facts: what was judged.
         assessment: the grade with its reasons.
         failures: sources that did not answer: id -> reason.
-        belief: how sure the price is.
     """
 
     facts: QuoteFacts = field(repr=False)
     assessment: Assessment
     failures: Mapping[str, str]
-    belief: Belief
     symbol: str
     price: float
     currency: str | None
-    price_low: float
-    price_high: float
     session: Session
     price_time: datetime | None
     delay_s: float | None
@@ -74,6 +74,36 @@ class QuoteJudgement:
     volume: float | None = None
     bid: float | None = None
     ask: float | None = None
+
+    @cached_property
+    def belief(self) -> Belief:
+        """How sure the price is."""
+        fusion, own = self.facts.fusion, self.facts.served.log_price
+        low, high = interval(fusion.selection, own)
+        sure = self.facts.context.track.calibrated(fusion.probability)
+        return Belief(fusion.probability, sure, fusion.groups, own - low, high - own)
+
+    @property
+    def price_low(self) -> float:
+        """Lower end of the interval that covers the truth in 95 of 100 cases."""
+        return self._interval[0]
+
+    @property
+    def price_high(self) -> float:
+        """Upper end."""
+        return self._interval[1]
+
+    @cached_property
+    def _interval(self) -> tuple[float, float]:
+        """It ends on the grid of the price step; an unresolved contradiction lies in it."""
+        fusion, price = self.facts.fusion, self.price
+        widening = self.facts.context.track.widening(fusion.groups)
+        prices = [price, *(o.quote.price for o in fusion.opponents if fusion.contested)]
+        step = self.facts.tolerance.tick_size
+        decimals = min(max(0, -math.floor(math.log10(step))), _FINEST_DECIMALS)
+        low = _rounded(min(*prices, price * math.exp(-widening * self.belief.below)), decimals, math.floor)
+        high = _rounded(max(*prices, price * math.exp(widening * self.belief.above)), decimals, math.ceil)
+        return min(low, price) if low > 0 else min(prices), max(high, price)
 
     @cached_property
     def _wording(self) -> Wording:
@@ -114,6 +144,12 @@ class SourceOutcome:
     source: str
     agreed: bool | None
     fault: str = ""
+
+
+def _rounded(value: float, decimals: int, direction: Callable[[float], int]) -> float:
+    """`value` on the grid of the price step, moved outwards."""
+    scale = 10.0**decimals
+    return float(direction(round(value * scale, 4)) / scale)
 
 
 _ANSWERED: Final = tuple([each.name for each in fields(QuoteAnswer) if each.name not in {"evidence_id", "cached"}])

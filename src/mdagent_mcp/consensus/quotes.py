@@ -7,7 +7,7 @@ does no I/O and reads no clock: the same facts give the same judgement.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median_low
 from typing import Final
@@ -26,19 +26,18 @@ from mdagent_mcp.consensus.causes import power_of_ten
 from mdagent_mcp.consensus.context import QuoteContext
 from mdagent_mcp.consensus.evidence import Setting, weigh
 from mdagent_mcp.consensus.facts import QuoteFacts, symbol_fixes_currency
-from mdagent_mcp.consensus.fusion import Fusion, fuse
+from mdagent_mcp.consensus.fusion import fuse
 from mdagent_mcp.consensus.grading import grade_quote, sources_used
 from mdagent_mcp.consensus.halts import halted_since
-from mdagent_mcp.consensus.judgement import Belief, QuoteJudgement
+from mdagent_mcp.consensus.judgement import QuoteJudgement
 from mdagent_mcp.consensus.market import Market, market_at
 from mdagent_mcp.consensus.quote_fields import PreviousClose, agreed_previous_close, fill_fields
-from mdagent_mcp.consensus.tolerance import Tolerance, tolerance_for
+from mdagent_mcp.consensus.tolerance import tolerance_for
 from mdagent_mcp.consensus.validation import validate
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import Quote
 
 _DELAY_DIGITS: Final = 3
-_FINEST_DECIMALS: Final = 10
 
 
 def judge_quote(
@@ -212,7 +211,6 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
     kind, track = facts.instrument.asset_class, facts.context.track
     filled = fill_fields(fusion, served.session, facts.previous, kind, track)
     assessment = grade_quote(facts, filled, validate(facts), failures)
-    low, high = _interval(fusion, facts.tolerance, facts.context.track.widening(fusion.groups))
     return QuoteJudgement(
         facts=facts,
         assessment=assessment,
@@ -220,8 +218,6 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
         symbol=facts.instrument.symbol,
         price=served.quote.price,
         currency=facts.currency,
-        price_low=low,
-        price_high=high,
         session=served.session,
         price_time=None if served.event_time is None else served.quote.event_time,
         delay_s=None if served.delay_s is None else round(served.delay_s, _DELAY_DIGITS),
@@ -229,7 +225,6 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
         score=assessment.score,
         sources_used=sources_used(facts),
         judged_at=facts.context.now,
-        belief=_belief(facts),
         change=filled.change,
         change_percent=filled.change_percent,
         open=filled.open,
@@ -240,28 +235,3 @@ def _judgement(facts: QuoteFacts, failures: Mapping[str, str]) -> QuoteJudgement
         bid=filled.bid,
         ask=filled.ask,
     )
-
-
-def _belief(facts: QuoteFacts) -> Belief:
-    fusion = facts.fusion
-    sure = facts.context.track.calibrated(fusion.probability)
-    return Belief(fusion.probability, sure, fusion.groups, fusion.below, fusion.above)
-
-
-def _interval(fusion: Fusion, tolerance: Tolerance, widening: float) -> tuple[float, float]:
-    """The interval that covers the truth in 95 of 100 cases; an unresolved contradiction lies in it.
-
-    It ends on the grid of the price step, and is at least half a step wide to either side.
-    """
-    price = fusion.served.quote.price
-    prices = [price, *(o.quote.price for o in fusion.opponents if fusion.contested)]
-    decimals = min(max(0, -math.floor(math.log10(tolerance.tick_size))), _FINEST_DECIMALS)
-    low = _rounded(min(*prices, price * math.exp(-widening * fusion.below)), decimals, math.floor)
-    high = _rounded(max(*prices, price * math.exp(widening * fusion.above)), decimals, math.ceil)
-    return min(low, price) if low > 0 else min(prices), max(high, price)
-
-
-def _rounded(value: float, decimals: int, direction: Callable[[float], int]) -> float:
-    """`value` on the grid of the price step, moved outwards."""
-    scale = 10.0**decimals
-    return float(direction(round(value * scale, 4)) / scale)
