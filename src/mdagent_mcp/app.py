@@ -138,7 +138,7 @@ async def open_app(
             quote_sharing=caching.quote_sharing(background.start_soon),
             history_flight=caching.history_flight(background.start_soon),
         )
-        reporting = Reporting(lambda name, share: source_status(sources[name], share, memory, clock), counters)
+        reporting = Reporting(lambda name, routed: source_status(sources[name], routed, memory, clock), counters)
         engine = Engine(parts, reporting)
         watchers.begin(engine, clock, background.start_soon)
         yield engine

@@ -52,6 +52,7 @@ class ScriptedSource:
         weight: static trust.
         cost_per_call: see the port.
         now_state: its state.
+        short: shadow price of its quota.
         asked: the symbols of every call so far.
         manners: whether each question for quotes was a last resort, and one in the background.
         refuses_batches: whether it refuses questions about several symbols, because its circuit for them is open.
@@ -74,6 +75,7 @@ class ScriptedSource:
     rested_symbols: frozenset[str] = frozenset()
     refuses_batches: bool = False
     probes: int = 0
+    short: float = 0.0
     asked: list[tuple[str, ...]] = field(default_factory=list)
     manners: list[tuple[bool, bool]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
@@ -98,6 +100,9 @@ class ScriptedSource:
 
     def wait_s(self) -> float:
         return 0.0
+
+    def scarcity(self) -> float:
+        return self.short
 
     async def refresh_budget(self) -> None:
         return

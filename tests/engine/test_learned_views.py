@@ -11,6 +11,7 @@ from engine.scripted_source import OPEN_MARKET, Desk, ScriptedSource, question, 
 from mdagent_mcp.domain.answers import VoiceVerdict
 from mdagent_mcp.domain.events import Compared
 from mdagent_mcp.domain.instruments import parse_symbol
+from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.learned import GRAPH_BYTES, graph_view, symbol_view
 from mdagent_mcp.memory.store import open_memory
 from mdagent_mcp.testing import ManualClock
@@ -60,7 +61,9 @@ async def test_a_source_is_trusted_less_where_its_fault_recurs_and_only_there(cl
         assert after["one"] == pytest.approx(before["one"] * (1 - caution))
         assert after["two"] == before["two"]
         assert desk.parts.trusts(AAPL)["one"] == pytest.approx(before["one"])
-        assert desk.parts.candidate(desk.parts.sources["one"], VOD).trust == after["one"]
+        one, router = desk.parts.sources["one"], desk.parts.router
+        expected = router.expected(one, VOD, Endpoint.QUOTE, router.limit_s(None))
+        assert router.candidate(one, VOD, Endpoint.QUOTE).trust == pytest.approx(expected.trust * (1 - caution))
 
 
 async def test_what_recurs_is_told_with_the_answer(clock: ManualClock) -> None:

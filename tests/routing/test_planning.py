@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdagent_mcp.routing.planning import Candidate, asking_order, request_shares, utility, worth_asking
+from mdagent_mcp.routing.planning import Candidate, asking_order, utility, worth_asking
+from mdagent_mcp.routing.waves import request_shares
 
 FINNHUB = Candidate("finnhub", "finnhub", 0.9, cost_per_call=0.02)
 NASDAQ = Candidate("nasdaq", "nasdaq_last_sale", 0.85)
@@ -63,6 +64,7 @@ def test_everybody_is_asked_exactly_once(found: list[Candidate], live: bool, che
     assert order == asking_order(list(reversed(found)), live=live, cheapest_first=cheapest)
 
 
+@settings(deadline=None)  # eight sources make many sets
 @given(candidates)
 def test_shares_are_shares(found: list[Candidate]) -> None:
     """They are not negative and add up to one, or to nothing when nobody is worth asking."""

@@ -26,11 +26,12 @@ from mdagent_mcp.domain.answers import (
 )
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.plans import AskingPlan
 from mdagent_mcp.domain.prices import Adjustment, Bar, Interval, Session
 from mdagent_mcp.domain.quality import Assessment, Dimension, Finding, Grade, Limit, Severity, Verdict
 from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
 from mdagent_mcp.domain.service import AnswerKind, Progress
-from mdagent_mcp.domain.status import BudgetView, Overall, Reliability, SourceState, SourceStatus
+from mdagent_mcp.domain.status import BudgetView, Overall, Reliability, SourceState, SourceStatus, WeightParts
 
 NOW = datetime(2026, 11, 23, 15, 4, 12, 500_000, UTC)
 """A Monday, half an hour into the New York session."""
@@ -137,6 +138,22 @@ HISTORY = HistoryAnswer(
     usage=Usage(1, 0, 80.25),
 )
 
+PARTS = WeightParts(
+    source="finnhub",
+    upstream_group="finnhub",
+    chance_right=0.96,
+    current=0.9,
+    fresh=0.85,
+    complete=0.75,
+    latency_s=0.16,
+    cost_per_call=0.017,
+    scarcity=0.5,
+    price=0.0355,
+    wait_s=0.0,
+    load=4.0,
+    utility=0.83333,
+)
+
 STATUS = SourceStatus(
     source="finnhub",
     title="Finnhub",
@@ -154,6 +171,7 @@ STATUS = SourceStatus(
     latency_p95_ms=310.0,
     clock_offset_s=0.2,
     last_success_at=NOW,
+    weight_parts=PARTS,
 )
 
 OVERALL = Overall(0.995, None, 3, 12, 340)
@@ -179,6 +197,7 @@ class FakeMarketData:
         hold: when set, answers come when `release` is called; `held` tells that a call waits and `cancelled` that it
             was cut short.
         history_answer: what it says to get_history.
+        planned: the last choices of sources.
     """
 
     asked: list[object] = field(default_factory=list)
@@ -190,6 +209,7 @@ class FakeMarketData:
     released: anyio.Event = field(default_factory=anyio.Event)
     history_answer: HistoryAnswer | SymbolFailure = HISTORY
     quote_answer: QuoteAnswer = QUOTE
+    planned: tuple[AskingPlan, ...] = ()
     source_ids: tuple[str, ...] = ("yahoo", "nasdaq", "cboe", "finnhub")
 
     async def quotes(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
@@ -251,6 +271,10 @@ class FakeMarketData:
         """One session."""
         await self._enter("learning")
         return {"sessions": [{"requests": 3}]}
+
+    def plans(self) -> tuple[AskingPlan, ...]:
+        """Those set by the test."""
+        return self.planned
 
     def opener(self) -> Callable[[], AbstractAsyncContextManager[FakeMarketData]]:
         """What `build_server` opens; opening and closing are kept in `asked` as words."""

@@ -213,6 +213,7 @@ async def test_resources_and_prompts_are_listed(era: Era) -> None:
         "mdagent://sources",
         "mdagent://memory/graph",
         "mdagent://learning",
+        "mdagent://plans",
     ]
     assert [t.uri_template for t in templates] == [
         "mdagent://history/{evidence_id}",

@@ -24,6 +24,7 @@ from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer,
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.plans import AskingPlan
 from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
 from mdagent_mcp.domain.service import AnswerKind, MarketData, Progress
 from mdagent_mcp.domain.status import Overall, SourceStatus
@@ -209,6 +210,10 @@ class ReloadingMarketData:
         """The figures of the latest sessions."""
         with self._using() as service:
             return await service.learning()
+
+    def plans(self) -> tuple[AskingPlan, ...]:
+        """The last choices of sources since the settings were changed, the latest first."""
+        return self._service(self._current).plans()
 
     def known_symbols(self) -> tuple[str, ...]:
         """Symbols that earlier answers were about, the latest first."""

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from mdagent_mcp.config.settings import Settings, SourceSettings
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
 from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.plans import AskingPlan
 from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
 from mdagent_mcp.domain.service import AnswerKind, MarketData, Progress
 from mdagent_mcp.domain.status import Overall, SourceStatus
@@ -115,6 +116,10 @@ class SimulatedMarketData:
     async def learning(self) -> Mapping[str, Any]:
         """The figures of the latest sessions over the simulated market."""
         return {"notice": NOTICE, **await self._service.learning()}
+
+    def plans(self) -> tuple[AskingPlan, ...]:
+        """The last choices of sources."""
+        return self._service.plans()
 
 
 def _kept(answer: QuoteAnswer | HistoryAnswer | None) -> QuoteAnswer | HistoryAnswer | None:

@@ -47,6 +47,9 @@ class Judged:
         at: when it was judged.
         agreed: it agreed with the others; None when there was nobody independent to compare it with.
         fault: id of the fault it showed, such as `unit`, `stale`; empty without one.
+        delay_s: by how much its price lagged behind a market that traded; None where that is not known.
+        complete: whether it stated all that a complete answer has, while the market traded; None where that is not
+            known.
     """
 
     source: str
@@ -55,6 +58,8 @@ class Judged:
     at: datetime
     agreed: bool | None
     fault: str = ""
+    delay_s: float | None = None
+    complete: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
 from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.plans import AskingPlan
 from mdagent_mcp.domain.questions import HistoryQuestion, QuoteQuestion
 from mdagent_mcp.domain.status import Overall, SourceStatus
 
@@ -60,4 +61,8 @@ class MarketData(Protocol):
 
     async def learning(self) -> Mapping[str, Any]:
         """The figures of the latest sessions, as JSON-able data: how good the answers were, and how good the first."""
+        ...
+
+    def plans(self) -> tuple[AskingPlan, ...]:
+        """The last choices of sources with their reasons, the latest first."""
         ...

@@ -86,10 +86,46 @@ class Reliability:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeightParts:
+    """What routing expects of one source, the parts its weight is made from.
+
+    Attributes:
+        source: source id.
+        upstream_group: whose data it passes on.
+        chance_right: chance that it answers and is not contradicted, learned where enough was seen.
+        current: chance that its price is fresh enough to have a say about a market that trades.
+        fresh: chance that it is as fresh as the wanted grade needs.
+        complete: chance that it states all that a complete answer has.
+        latency_s: how long its calls usually take.
+        cost_per_call: as configured; 0 is free, 1 a scarce call.
+        scarcity: shadow price of its quotas, as a multiple of the cost; 0 while they are spent no faster than evenly.
+        price: what a call costs now, both together.
+        wait_s: how long its limiter would make us wait.
+        load: calls it was sent in about the last minute.
+        utility: what asking it is worth, in units of trust.
+    """
+
+    source: str
+    upstream_group: str
+    chance_right: float
+    current: float
+    fresh: float
+    complete: float
+    latency_s: float
+    cost_per_call: float
+    scarcity: float
+    price: float
+    wait_s: float
+    load: float
+    utility: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStatus:
     """One source as `source_status` tells it.
 
-    Attributes follow the public contract.
+    Attributes follow the public contract, and
+        weight_parts: what the weight comes from; None for a source that cannot be asked.
     """
 
     source: str
@@ -112,6 +148,7 @@ class SourceStatus:
     last_error: str | None = None
     successors: tuple[str, ...] = ()
     learned: tuple[str, ...] = ()
+    weight_parts: WeightParts | None = None
 
 
 @dataclass(frozen=True, slots=True)

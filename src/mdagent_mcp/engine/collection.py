@@ -61,6 +61,8 @@ class CollectionHooks:
 
     Attributes:
         order: whom to ask next about an inquiry, best first; those already asked are left out.
+        wave: whom of them to ask at once, at most so many; nobody only where nobody is left.
+        sent: told which sources a round of calls goes to.
         judge: brings `inquiry.judgement` up to date.
         finished: told once when an inquiry ends, and again when a late answer changed its quotes.
         usual_s: within which time nine calls in ten to the silent sources are answered; None where unknown.
@@ -70,6 +72,8 @@ class CollectionHooks:
     """
 
     order: Callable[[Inquiry], tuple[str, ...]]
+    wave: Callable[[Inquiry, int], tuple[str, ...]]
+    sent: Callable[[Iterable[str]], None]
     judge: Callable[[Inquiry], None]
     finished: Callable[[Inquiry], None]
     usual_s: Callable[[Inquiry], float | None]
@@ -179,7 +183,7 @@ class Collection:
 
     def _next_wave(self, inquiry: Inquiry) -> tuple[str, ...]:
         answered = {quote.source for quote in inquiry.quotes}
-        return self._hooks.order(inquiry)[: max(1, self._options.first_wave - len(answered))]
+        return self._hooks.wave(inquiry, max(1, self._options.first_wave - len(answered)))
 
     def _dispatch(self, waves: Mapping[Inquiry, tuple[str, ...]], start: Spawn, *, background: bool = False) -> None:
         """Start one task per source with all inquiries that ask it in this round."""
@@ -191,6 +195,7 @@ class Collection:
                 by_source[source].append(inquiry)
                 inquiry.asked.append(source)
                 inquiry.pending.add(source)
+        self._hooks.sent(by_source)
         for source, asking in by_source.items():
             start(self._ask, self._sources[source], tuple(asking), background)
 

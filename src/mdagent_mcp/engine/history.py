@@ -30,9 +30,11 @@ from mdagent_mcp.engine.known_histories import KnownHistories
 from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.parts import OUT_OF_USE, EngineParts, allowed, not_asked
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
+from mdagent_mcp.engine.router import AskedFor
 from mdagent_mcp.engine.shared_flight import SharedFlight
 from mdagent_mcp.engine.teacher import Teacher
-from mdagent_mcp.routing.planning import asking_order
+from mdagent_mcp.routing.planning import Candidate
+from mdagent_mcp.routing.waves import Need
 
 FIRST_WAVE: Final = 2
 """Independent series that a history is compared across to begin with."""
@@ -184,15 +186,15 @@ class _HistoryCollection:
     async def run(self, progress: Progress | None) -> None:
         ends = self._parts.clock.monotonic() + self._parts.collection.deadline_s
         while (left := ends - self._parts.clock.monotonic()) > 0:
-            order = self._order()
-            wave = order[: FIRST_WAVE if not self._asked else 1]
-            if not wave or self.good_enough:
+            candidates = self._candidates()
+            if not candidates or self.good_enough:
                 return
+            wave = self._wave(candidates)
             self._asked.extend(wave)
             await self._ask(wave, left)
             self._judge()
             if progress is not None:
-                await progress(len(self._asked), len(self._asked) + len(order) - len(wave), ", ".join(wave))
+                await progress(len(self._asked), len(self._asked) + len(candidates) - len(wave), ", ".join(wave))
 
     async def recall(self) -> None:
         """Begin with the series that need no call, of the sources that may be asked at all."""
@@ -230,7 +232,18 @@ class _HistoryCollection:
         wanted = self.question.min_grade or ENOUGH
         return self.judgement is not None and at_least(self.judgement.assessment.grade, wanted)
 
-    def _order(self) -> tuple[str, ...]:
+    def _wave(self, candidates: Sequence[Candidate]) -> tuple[str, ...]:
+        """Two independent series to compare to begin with, then one more at a time."""
+        question, router = self.question, self._parts.router
+        heard = frozenset(self._parts.sources[h.source].group_of(question.instrument) for h in self._series)
+        lacking = max(1, FIRST_WAVE - len(heard))
+        need = Need(lacking, fresh=False, covered=heard, live=False, urgent=question.min_grade is not None)
+        most = 1 if self._asked else FIRST_WAVE
+        wave = router.wave(AskedFor(question.instrument, Endpoint.HISTORY, question.min_grade), candidates, need, most)
+        router.sent(wave)
+        return wave
+
+    def _candidates(self) -> list[Candidate]:
         parts, instrument = self._parts, self.question.instrument
         candidates = []
         for name, source in allowed(parts.sources, self.question.sources).items():
@@ -241,10 +254,8 @@ class _HistoryCollection:
             if failure is not None:
                 self.failures.setdefault(name, failure)
             elif source.is_askable:
-                candidates.append(parts.candidate(source, instrument))
-        groups = {parts.sources[name].group_of(instrument) for name in self._asked}
-        cheapest = self.question.min_grade is not None and bool(self._asked)
-        return asking_order(candidates, live=False, asked_groups=groups, cheapest_first=cheapest)
+                candidates.append(parts.router.candidate(source, instrument, Endpoint.HISTORY))
+        return candidates
 
     async def _ask(self, wave: Sequence[str], budget_s: float) -> None:
         async with anyio.create_task_group() as calls:

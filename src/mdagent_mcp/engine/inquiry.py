@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 import anyio
 
 from mdagent_mcp.consensus.judgement import QuoteJudgement
-from mdagent_mcp.domain.answers import QuoteAnswer
+from mdagent_mcp.domain.answers import QuoteAnswer, Voice, VoiceVerdict
 from mdagent_mcp.domain.failures import Failure, FailureKind
-from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.instruments import AssetClass, Instrument
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.domain.quality import Grade, at_least
 from mdagent_mcp.domain.questions import QuoteQuestion
+
+_AGREEING: Final = frozenset({VoiceVerdict.SERVED, VoiceVerdict.AGREES})
+_SAYS_WHEN: Final = _AGREEING | {VoiceVerdict.DIFFERS, VoiceVerdict.DELAYED, VoiceVerdict.STALE}
+
+
+def delays_told(voices: Iterable[Voice]) -> dict[str, float]:
+    """By how much each source's price lagged behind the market, as far as that can be said; the least of several."""
+    delays: dict[str, float] = {}
+    for voice in voices:
+        if voice.delay_s is not None and voice.verdict in _SAYS_WHEN:
+            delays[voice.source] = min(voice.delay_s, delays.get(voice.source, voice.delay_s))
+    return delays
+
+
+def is_complete(quote: Quote, asset_class: AssetClass) -> bool:
+    """Whether a source stated all that an answer in a trading market has beside the price."""
+    book = asset_class is AssetClass.INDEX or None not in {quote.bid, quote.ask}
+    volume = asset_class in {AssetClass.FOREX, AssetClass.INDEX} or quote.volume is not None
+    return book and volume and quote.previous_close is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +74,7 @@ class Inquiry:
         wave_started: monotonic instant of the last wave.
         hedged: whether the last wave was found slower than usual.
         good_enough_at: monotonic instant since which nobody else needs to be asked; None while somebody does.
+        told: sources about which it was told what the consensus made of their word.
         waiters: askers waiting for it.
         done: set when the askers can be answered.
     """
@@ -70,6 +92,7 @@ class Inquiry:
     wave_started: float = 0.0
     hedged: bool = False
     good_enough_at: float | None = None
+    told: set[str] = field(default_factory=set)
     waiters: int = 0
     done: anyio.Event = field(default_factory=anyio.Event)
 
@@ -87,6 +110,14 @@ class Inquiry:
     def wanted(self) -> Grade:
         """The grade that ends the asking."""
         return self.key.min_grade or Grade.A
+
+    @property
+    def agreeing(self) -> frozenset[str]:
+        """The upstream groups that say what is answered."""
+        if self.judgement is None:
+            return frozenset()
+        voices = self.judgement.explanation.voices
+        return frozenset(v.upstream_group for v in voices if v.verdict in _AGREEING and v.weight > 0)
 
     @property
     def confirmed(self) -> bool:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final
 
 from mdagent_mcp.cache.histories import HistoryCache
@@ -23,6 +24,7 @@ from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.ports import AskedSource
 from mdagent_mcp.engine.quote_sharing import QuoteSharing
+from mdagent_mcp.engine.router import Router
 from mdagent_mcp.engine.shared_flight import SharedFlight
 from mdagent_mcp.memory.dependence import joined_groups
 from mdagent_mcp.memory.lessons import Lessons
@@ -32,7 +34,6 @@ from mdagent_mcp.memory.traces import Trace
 from mdagent_mcp.resilience.clock_offset import offset_s
 from mdagent_mcp.resilience.load_shedding import SheddingOptions
 from mdagent_mcp.resilience.track_record import TrackRecord
-from mdagent_mcp.routing.planning import Candidate
 
 LEARNED_AFTER: Final = 50.0
 """Outcomes after which learned reliability weighs as much as the static trust of a source."""
@@ -126,16 +127,10 @@ class EngineParts:
         n = known.reliability.observations
         return (n * known.reliability.estimate + LEARNED_AFTER * static) / (n + LEARNED_AFTER)
 
-    def candidate(self, source: AskedSource, instrument: Instrument) -> Candidate:
-        """What routing needs to know of a source."""
-        return Candidate(
-            source.vendor.id,
-            source.group_of(instrument),
-            self.cautious_trust(source, instrument),
-            source.cost_per_call,
-            source.declared_delay_s,
-            source.wait_s(),
-        )
+    @cached_property
+    def router(self) -> Router:
+        """What chooses among the sources, by what was learned of them."""
+        return Router(self.clock, self.memory, self.thresholds, self.caution)
 
     def usual_p90_s(self, source: str) -> float | None:
         """The time within which nine calls in ten to a source are answered, seconds; None before enough were."""
@@ -197,8 +192,11 @@ class EngineParts:
 
     def cautious_trust(self, source: AskedSource, instrument: Instrument) -> float:
         """The trust in a source, less where it is prone to a fault: about this instrument, at this time of its day."""
-        caution = pattern_caution(self.memory.patterns(), source.vendor.id, instrument.symbol, self.clock.now())
-        return self.trust(source) * (1.0 - (caution or 0.0))
+        return self.trust(source) * (1.0 - self.caution(source, instrument))
+
+    def caution(self, source: AskedSource, instrument: Instrument) -> float:
+        """By how much a source is trusted less about this instrument now because of a recurring fault, 0 to 1."""
+        return pattern_caution(self.memory.patterns(), source.vendor.id, instrument.symbol, self.clock.now()) or 0.0
 
     def quote_context(self, instrument: Instrument) -> QuoteContext:
         """Everything beside the quotes that a judgement about an instrument depends on, as of now."""

@@ -52,6 +52,10 @@ class AskedSource(Protocol):
         """How long its limiter would make a call wait now."""
         ...
 
+    def scarcity(self) -> float:
+        """Shadow price of its quotas, as a multiple of its cost; 0 while they are spent no faster than evenly."""
+        ...
+
     async def refresh_budget(self) -> None:
         """Hear what other processes spent with the same key. Never raises but for cancellation."""
         ...

@@ -29,22 +29,21 @@ from mdagent_mcp.domain.questions import QuoteQuestion
 from mdagent_mcp.domain.service import Progress
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import Collection, CollectionHooks
-from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey, key_of
+from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey, delays_told, is_complete, key_of
 from mdagent_mcp.engine.kept_quotes import KeptQuotes, is_of_this_instant
 from mdagent_mcp.engine.load import QuestionLoad, shed
-from mdagent_mcp.engine.parts import EngineParts, allowed, is_live, not_asked
+from mdagent_mcp.engine.parts import EngineParts, is_live
+from mdagent_mcp.engine.quote_routing import QuoteRouting
 from mdagent_mcp.engine.refusals import reasons, symbol_failure
+from mdagent_mcp.engine.router import Heard
 from mdagent_mcp.engine.teacher import Teacher
 from mdagent_mcp.resilience.backoff import earn, new_budget
 from mdagent_mcp.resilience.hedging import HEDGE_BUDGET, HedgeOptions, hedge_delay_s, spend_on_hedge
-from mdagent_mcp.routing.planning import Candidate, asking_order, could_raise_confirmed, worth_asking
 
 UNKNOWN_FOR_S: Final = 600.0
 """How long a symbol that nobody knew is not asked for again."""
 _NOBODY_KNOWS: Final = frozenset({FailureKind.UNKNOWN_SYMBOL, FailureKind.UNSUPPORTED, FailureKind.RETIRED})
 HEDGING: Final = HedgeOptions()
-EXPLORATION: Final = 0.03
-"""Share of answers after which a source that was not asked is asked as well, for nobody but the memory."""
 _UNUSABLE: Final = "what it said cannot be used"
 _GRACE_S = 0.25
 """Time beyond the deadline that a collection gets to hand over what it has."""
@@ -58,6 +57,7 @@ class QuoteEngine:
         self._load = load or QuestionLoad(parts.clock, parts.shedding)
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
         self._teacher = teacher or Teacher(parts.emit)
+        self._routing = QuoteRouting(parts)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
         self._unknown: TimedStore[InquiryKey, SymbolFailure] = TimedStore(parts.freshness.entries)
         self._hedges = new_budget(HEDGE_BUDGET, parts.clock.monotonic())
@@ -216,13 +216,15 @@ class QuoteEngine:
         new = [Inquiry(key_of(question, i), i) for i in instruments if not self._is_asked(key_of(question, i))]
         if new:
             hooks = CollectionHooks(
-                order=self._order,
+                order=self._routing.order,
+                wave=self._routing.wave,
+                sent=self._parts.router.sent,
                 judge=self._judge_inquiry,
                 finished=self._finished,
                 usual_s=self._usual_s,
                 hedge_after_s=self._hedge_after_s,
                 may_hedge=self._may_hedge,
-                explore=self._explore,
+                explore=self._routing.explore,
             )
             parts = self._parts
             parts.probe_rested()
@@ -267,39 +269,6 @@ class QuoteEngine:
         self._parts.memory.keep(known)
         return known
 
-    def _candidates(self, inquiry: Inquiry) -> list[Candidate]:
-        """Who could be asked next; why the others are not is noted among the failures."""
-        parts = self._parts
-        named = bool(inquiry.key.sources)
-        candidates = []
-        for name, source in allowed(parts.sources, inquiry.key.sources).items():
-            if name in inquiry.asked:
-                continue
-            failure = not_asked(
-                source, source.refuses_quote(inquiry.instrument), named=named, instrument=inquiry.instrument
-            )
-            if failure is not None:
-                inquiry.failures.setdefault(name, failure)
-            elif source.is_askable:
-                candidates.append(parts.candidate(source, inquiry.instrument))
-        return candidates
-
-    def _order(self, inquiry: Inquiry) -> tuple[str, ...]:
-        parts, candidates = self._parts, self._candidates(inquiry)
-        if not candidates and not inquiry.quotes and not inquiry.pending:
-            return parts.last_resort(inquiry)
-        groups = {parts.sources[name].group_of(inquiry.instrument) for name in inquiry.asked}
-        live = is_live(inquiry.instrument, parts.clock.now())
-        if inquiry.good_enough:
-            return ()
-        if not inquiry.key.sources:
-            answered = inquiry.judgement is not None or bool(inquiry.pending)
-            candidates = list(worth_asking(candidates, live=live, answered=answered))
-        if inquiry.confirmed and inquiry.key.min_grade is None:
-            candidates = [c for c in candidates if could_raise_confirmed(c, live=live)]
-        cheapest = inquiry.key.min_grade is not None and bool(inquiry.asked)
-        return asking_order(candidates, live=live, asked_groups=groups, cheapest_first=cheapest)
-
     def _usual_s(self, inquiry: Inquiry) -> float | None:
         """The usual time of the slowest source that is silent; None when nothing is known of anybody's."""
         usual = [self._parts.expected_p90_s(source) for source in inquiry.pending]
@@ -314,23 +283,6 @@ class QuoteEngine:
         self._hedges, granted = spend_on_hedge(self._hedges, now, urgent=not inquiry.presentable)
         self._parts.emit(Hedged(inquiry.key.symbol, self._parts.clock.now(), granted))
         return granted
-
-    def _explore(self, inquiry: Inquiry) -> str | None:
-        """Now and then, a free source that was not asked: what it says late, or differently, is learned from."""
-        if inquiry.answer is None or inquiry.key.sources or self._parts.rng.random() >= EXPLORATION:
-            return None
-        sources = self._parts.sources
-        free = [
-            name
-            for name, source in sources.items()
-            if name not in inquiry.asked
-            and source.is_askable
-            and not source.rests_quote(inquiry.instrument)
-            and source.cost_per_call == 0
-            and source.wait_s() == 0
-            and source.refuses_quote(inquiry.instrument) is None
-        ]
-        return min(free, key=self._parts.last_asked, default=None)
 
     def _judge_inquiry(self, inquiry: Inquiry) -> None:
         """Judge what an inquiry knows, unless a judgement of this instant knows the same."""
@@ -374,16 +326,36 @@ class QuoteEngine:
             self._kept.store(inquiry.key, kept, self._parts.clock.now())
             self._share(inquiry, kept)
             self._parts.memory.keep(served)
-            self._tell_judged(inquiry.judgement)
             context = self._parts.quote_context(inquiry.instrument)
             self._teacher.hear(inquiry.instrument, kept.quotes, inquiry.judgement, context)
         else:
             self._kept.amend(inquiry.key, kept)
+        self._tell_judged(inquiry, inquiry.judgement)
 
-    def _tell_judged(self, judgement: QuoteJudgement) -> None:
+    def _tell_judged(self, inquiry: Inquiry, judgement: QuoteJudgement) -> None:
+        """Tell what became of each source's word: once, also of those that answered when it was over."""
+        live = is_live(inquiry.instrument, judgement.judged_at)
+        delays = delays_told(judgement.explanation.voices) if live else {}
+        asset_class = inquiry.instrument.asset_class
+        stated = {q.source: is_complete(q, asset_class) for q in inquiry.quotes} if live else {}
         for told in source_outcomes(judgement):
-            symbol, at = judgement.symbol, judgement.judged_at
-            self._parts.emit(Judged(told.source, symbol, Endpoint.QUOTE, at, told.agreed, told.fault))
+            if told.source not in inquiry.told:
+                inquiry.told.add(told.source)
+                delay_s = delays.get(told.source)
+                complete = stated.get(told.source)
+                self._routing.heard(inquiry, told.source, Heard(told.agreed is not False, delay_s, complete))
+                self._parts.emit(
+                    Judged(
+                        source=told.source,
+                        symbol=judgement.symbol,
+                        endpoint=Endpoint.QUOTE,
+                        at=judgement.judged_at,
+                        agreed=told.agreed,
+                        fault=told.fault,
+                        delay_s=delay_s,
+                        complete=complete,
+                    )
+                )
 
     def _tell(
         self,

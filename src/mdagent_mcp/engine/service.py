@@ -7,24 +7,26 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
-from mdagent_mcp.domain.calendar import MarketState, calendar_named
 from mdagent_mcp.domain.failures import FailureKind
-from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.instruments import Instrument, parse_symbol
+from mdagent_mcp.domain.plans import AskingPlan
 from mdagent_mcp.domain.questions import HistoryQuestion, InvalidArgumentError, QuoteQuestion
 from mdagent_mcp.domain.service import AnswerKind, Progress
 from mdagent_mcp.domain.status import Overall, SourceStatus
+from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.flight import WorkFailedError
 from mdagent_mcp.engine.history import HistoryEngine
 from mdagent_mcp.engine.learned import graph_view, learning_view, symbol_view
 from mdagent_mcp.engine.load import QuestionLoad
-from mdagent_mcp.engine.parts import EngineParts
+from mdagent_mcp.engine.parts import EngineParts, is_live
 from mdagent_mcp.engine.quotes import QuoteEngine
 from mdagent_mcp.engine.refusals import NOT_TO_ESTIMATE
+from mdagent_mcp.engine.router import Routed, weight_parts
 from mdagent_mcp.engine.teacher import Teacher
-from mdagent_mcp.routing.planning import Candidate, request_shares
+from mdagent_mcp.routing.waves import request_shares
 
-_USUAL_CALENDAR: Final = "XNYS"
-"""Of the market that most questions are about: whether it trades decides whose share of requests is told."""
+_USUAL_INSTRUMENT: Final = parse_symbol("SPY")
+"""Of the market that most questions are about: for it the share of requests is told."""
 
 
 class Totals(Protocol):
@@ -46,11 +48,11 @@ class Reporting:
     """Where `source_status` reads what the engine itself does not keep.
 
     Attributes:
-        status: the status of one source, given its share of requests.
+        status: the status of one source, given what routing would do with it.
         totals: of the last day.
     """
 
-    status: Callable[[str, float], SourceStatus]
+    status: Callable[[str, Routed], SourceStatus]
     totals: Totals
 
 
@@ -101,10 +103,10 @@ class Engine:
         names = self.source_ids if source is None else (source,)
         for name in names:
             await self._parts.sources[name].refresh_budget()
-        shares = self._shares()
+        routed = self._routed()
         sessions, symbols, observations = self._parts.memory.totals()
         totals = self._reporting.totals
-        return tuple(self._reporting.status(name, shares.get(name, 0.0)) for name in names), Overall(
+        return tuple(self._reporting.status(name, routed.get(name, Routed())) for name in names), Overall(
             totals.availability,
             totals.cache_hit_rate,
             sessions,
@@ -138,12 +140,18 @@ class Engine:
         """The figures of the latest sessions."""
         return await learning_view(self._parts.memory)
 
-    def _shares(self) -> dict[str, float]:
+    def plans(self) -> tuple[AskingPlan, ...]:
+        """The last choices of sources, the latest first."""
+        return self._parts.router.plans()
+
+    def _routed(self) -> dict[str, Routed]:
+        """The share of requests that every usable source would get for a share of the usual market, and why."""
         parts = self._parts
         usable = [
-            Candidate(name, name, parts.trust(s), s.cost_per_call, s.declared_delay_s, s.wait_s())
-            for name, s in parts.sources.items()
-            if s.is_askable
+            parts.router.candidate(source, _USUAL_INSTRUMENT, Endpoint.QUOTE)
+            for source in parts.sources.values()
+            if source.is_askable
         ]
-        live = calendar_named(_USUAL_CALENDAR).state_at(parts.clock.now()) is not MarketState.CLOSED
-        return request_shares(usable, live=live)
+        live = is_live(_USUAL_INSTRUMENT, parts.clock.now())
+        shares = request_shares(usable, live=live, most=parts.collection.first_wave)
+        return {c.source: Routed(shares[c.source], weight_parts(c, live=live)) for c in usable}

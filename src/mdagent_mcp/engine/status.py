@@ -10,6 +10,7 @@ from mdagent_mcp.domain.failures import clean_text
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.status import BudgetView, SourceState, SourceStatus
 from mdagent_mcp.domain.vendor import Key
+from mdagent_mcp.engine.router import Routed
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.resilience.circuit_breaker import Level
 from mdagent_mcp.resilience.clock_offset import FEWEST, offset_s
@@ -23,12 +24,12 @@ _LISTED_FOR: Final = parse_symbol("AAPL")
 """The upstream group that is listed is the one for United States equities."""
 
 
-def source_status(source: Source, weight: float, memory: Memory, clock: Clock) -> SourceStatus:
+def source_status(source: Source, routed: Routed, memory: Memory, clock: Clock) -> SourceStatus:
     """The status of one source.
 
     Args:
         source: which.
-        weight: the share of requests that routing would give it now.
+        routed: what routing would do with it now.
         memory: what was learned.
         clock: now.
     """
@@ -44,7 +45,8 @@ def source_status(source: Source, weight: float, memory: Memory, clock: Clock) -
         upstream_group=source.group_of(_LISTED_FOR),
         capabilities=_capabilities(source),
         circuit=source.breaker.circuits(),
-        weight=weight,
+        weight=routed.share,
+        weight_parts=routed.parts,
         cost_per_call=source.cost_per_call,
         budget=_budget(source, clock),
         next_retry_at=None if retry_in is None else clock.now() + timedelta(seconds=retry_in),

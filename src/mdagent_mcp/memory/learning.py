@@ -4,6 +4,9 @@ The rule of this module: knowledge is a frozen value, and `combine(older, newer)
 what was learned since, discounting the older part. Everything goes through it: one event joining what is not yet
 written, a batch joining its row in the store, two processes that learned side by side.
 
+Two speeds: what is told of a source's reliability forgets slowly, what routing goes by forgets fast, because a source
+that changes has to be noticed within a session (measured in `docs/memory.md`).
+
 A source's reliability is a discounted beta posterior over "it answered and was not contradicted": every symbol of a
 call that was answered counts as right, a failure that speaks against the source as wrong, and a contradiction by the
 consensus takes the right one back and counts as wrong. Failures that are nobody's fault, or ours, teach nothing.
@@ -24,13 +27,15 @@ from mdagent_mcp.domain.instruments import InvalidSymbolError, parse_symbol
 from mdagent_mcp.domain.status import Reliability
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.memory.beta import beta_quantile
-from mdagent_mcp.resilience.latency import EMPTY, LatencyHistogram, decay, merge, recorded
+from mdagent_mcp.resilience.latency import EMPTY, LatencyHistogram, decay, merge, recorded, without
 
 PRIOR_RIGHT: Final = 1.8
 PRIOR_WRONG: Final = 0.2
 """What is believed before anything was seen: nine in ten, worth two outcomes."""
 HALF_LIFE_OUTCOMES: Final = 500.0
 """Outcomes after which an outcome counts half."""
+RECENT_HALF_LIFE_OUTCOMES: Final = 20.0
+"""The same for the recent outcomes that routing goes by: of fifty questions a source is asked for about twenty."""
 HALF_LIFE_S: Final = 14 * 86_400.0
 """Seconds after which an outcome counts half, however little has been asked since."""
 MOST_EVIDENCE: Final = 200.0
@@ -69,6 +74,13 @@ class Cell:
         wrong: discounted number of wrong ones.
         outcomes: number of outcomes behind both, not discounted.
         latency: of calls that were answered, seconds.
+        recent_right: like `right`, forgotten faster.
+        recent_wrong: like `wrong`, forgotten faster.
+        delay: how late its prices were while the market traded, seconds.
+        recent_full: recent answers that stated all that a complete answer has.
+        recent_bare: recent answers that did not.
+        recent_s: sum of the seconds that recent answers took.
+        recent_calls: recent calls that were answered.
         last_success_at: epoch seconds; None before the first.
         last_error_at: epoch seconds; None before the first.
         last_error: what went wrong then; empty before the first.
@@ -82,6 +94,13 @@ class Cell:
     last_success_at: float | None = None
     last_error_at: float | None = None
     last_error: str = ""
+    recent_right: float = 0.0
+    recent_wrong: float = 0.0
+    delay: LatencyHistogram = field(default_factory=lambda: EMPTY)
+    recent_full: float = 0.0
+    recent_bare: float = 0.0
+    recent_s: float = 0.0
+    recent_calls: float = 0.0
 
 
 def combine(older: Cell, newer: Cell) -> Cell:
@@ -92,6 +111,7 @@ def combine(older: Cell, newer: Cell) -> Cell:
     elapsed = newer.updated_at - older.updated_at
     kept = math.exp2(-newer.outcomes / HALF_LIFE_OUTCOMES - max(0.0, elapsed) / HALF_LIFE_S)
     newer_kept = math.exp2(min(0.0, elapsed) / HALF_LIFE_S)  # it waited while others wrote
+    recent = math.exp2(-newer.outcomes / RECENT_HALF_LIFE_OUTCOMES - max(0.0, elapsed) / HALF_LIFE_S)
     latest = newer if (newer.last_error_at or 0.0) >= (older.last_error_at or 0.0) else older
     return Cell(
         max(older.updated_at, newer.updated_at),
@@ -102,6 +122,42 @@ def combine(older: Cell, newer: Cell) -> Cell:
         _latest(older.last_success_at, newer.last_success_at),
         latest.last_error_at,
         latest.last_error,
+        older.recent_right * recent + newer.recent_right * newer_kept,
+        older.recent_wrong * recent + newer.recent_wrong * newer_kept,
+        _joined_latency(older.delay, recent, newer.delay, newer_kept),
+        older.recent_full * recent + newer.recent_full * newer_kept,
+        older.recent_bare * recent + newer.recent_bare * newer_kept,
+        older.recent_s * recent + newer.recent_s * newer_kept,
+        older.recent_calls * recent + newer.recent_calls * newer_kept,
+    )
+
+
+def recent_outcomes(cell: Cell, now: float) -> tuple[float, float]:
+    """The recent right and wrong outcomes as they count at `now` (epoch seconds), however little was asked since."""
+    kept = math.exp2(-max(0.0, now - cell.updated_at) / HALF_LIFE_S)
+    return max(0.0, cell.recent_right) * kept, max(0.0, cell.recent_wrong) * kept
+
+
+def doubted(cell: Cell, earlier: Cell | None, belief: float) -> Cell:
+    """The cell with what it held at an earlier time counting only as far as that is believed still (0 to 1)."""
+    if earlier is None or belief >= 1.0:
+        return cell
+    since = max(0, cell.outcomes - earlier.outcomes)
+    slow = (1.0 - belief) * math.exp2(-since / HALF_LIFE_OUTCOMES)
+    fast = (1.0 - belief) * math.exp2(-since / RECENT_HALF_LIFE_OUTCOMES)
+    return settled(
+        replace(
+            cell,
+            right=cell.right - earlier.right * slow,
+            wrong=cell.wrong - earlier.wrong * slow,
+            recent_right=cell.recent_right - earlier.recent_right * fast,
+            recent_wrong=cell.recent_wrong - earlier.recent_wrong * fast,
+            delay=without(cell.delay, decay(earlier.delay, fast)),
+            recent_full=max(0.0, cell.recent_full - earlier.recent_full * fast),
+            recent_bare=max(0.0, cell.recent_bare - earlier.recent_bare * fast),
+            recent_s=max(0.0, cell.recent_s - earlier.recent_s * fast),
+            recent_calls=max(0.0, cell.recent_calls - earlier.recent_calls * fast),
+        )
     )
 
 
@@ -115,7 +171,13 @@ def _joined_latency(
 
 def settled(cell: Cell) -> Cell:
     """The cell with no less than nothing in it: a contradiction cannot take back more than was counted."""
-    return replace(cell, right=max(0.0, cell.right), wrong=max(0.0, cell.wrong))
+    return replace(
+        cell,
+        right=max(0.0, cell.right),
+        wrong=max(0.0, cell.wrong),
+        recent_right=max(0.0, cell.recent_right),
+        recent_wrong=max(0.0, cell.recent_wrong),
+    )
 
 
 def reliability(cell: Cell) -> Reliability:
@@ -143,15 +205,25 @@ def learn_fetched(event: Fetched) -> Iterator[tuple[CellKey, Cell]]:
 
 
 def learn_judged(event: Judged) -> Iterator[tuple[CellKey, Cell]]:
-    """What a verdict of the consensus teaches; nothing where the source was not contradicted."""
+    """What a verdict teaches: a contradiction, how late a price was and how much was stated; nothing without any."""
     taken_back = _share_taken_back(event)
-    if taken_back == 0:
+    delay = EMPTY if event.delay_s is None else recorded([max(0.0, event.delay_s)])
+    if taken_back == 0 and delay is EMPTY and event.complete is None:
         return
-    cell = Cell(event.at.timestamp(), right=-taken_back, wrong=taken_back)
+    cell = Cell(
+        event.at.timestamp(),
+        right=-taken_back,
+        wrong=taken_back,
+        recent_right=-taken_back,
+        recent_wrong=taken_back,
+        delay=delay,
+        recent_full=float(event.complete is True),
+        recent_bare=float(event.complete is False),
+    )
     endpoint = family(event.endpoint)
     yield CellKey(event.source), cell
     yield CellKey(event.source, endpoint, f"asset:{asset_class(event.symbol)}"), cell
-    yield CellKey(event.source, endpoint, f"symbol:{event.symbol}"), cell
+    yield CellKey(event.source, endpoint, f"symbol:{event.symbol}"), replace(cell, delay=EMPTY)
 
 
 def family(endpoint: Endpoint) -> str:
@@ -177,11 +249,20 @@ def _of_call(event: Fetched, symbols: int) -> Cell:
     at = event.at.timestamp()
     count = min(symbols, OUTCOMES_PER_CALL)
     if event.kind is None:
-        return Cell(at, right=count, outcomes=count, latency=recorded([event.latency_s]), last_success_at=at)
+        return Cell(
+            at,
+            right=count,
+            outcomes=count,
+            latency=recorded([event.latency_s]),
+            last_success_at=at,
+            recent_right=count,
+            recent_s=event.latency_s,
+            recent_calls=1.0,
+        )
     error = f"{event.kind}: {event.detail}" if event.detail else str(event.kind)
     if event.own_network or not TRAITS[event.kind].counts_against_reliability:
         return Cell(at, last_error_at=at, last_error=error)
-    return Cell(at, wrong=count, outcomes=count, last_error_at=at, last_error=error)
+    return Cell(at, wrong=count, outcomes=count, last_error_at=at, last_error=error, recent_wrong=count)
 
 
 def _share_taken_back(event: Judged) -> float:

@@ -196,6 +196,24 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
                 PRIMARY KEY (kind, name)) WITHOUT ROWID""",
         ),
     ),
+    Migration(
+        "009_recent_outcomes",
+        (
+            # A store from before starts with what it knows: the slow sums, worth at most as much as recent ones.
+            "ALTER TABLE cell ADD COLUMN recent_right REAL NOT NULL DEFAULT 0",
+            "ALTER TABLE cell ADD COLUMN recent_wrong REAL NOT NULL DEFAULT 0",
+            "ALTER TABLE cell ADD COLUMN delay TEXT NOT NULL DEFAULT '[]'",
+            "ALTER TABLE cell ADD COLUMN recent_full REAL NOT NULL DEFAULT 0",
+            "ALTER TABLE cell ADD COLUMN recent_bare REAL NOT NULL DEFAULT 0",
+            "ALTER TABLE cell ADD COLUMN recent_s REAL NOT NULL DEFAULT 0",
+            "ALTER TABLE cell ADD COLUMN recent_calls REAL NOT NULL DEFAULT 0",
+            """UPDATE cell SET
+                recent_right = CASE WHEN right_count + wrong_count > 30.0
+                    THEN right_count * 30.0 / (right_count + wrong_count) ELSE right_count END,
+                recent_wrong = CASE WHEN right_count + wrong_count > 30.0
+                    THEN wrong_count * 30.0 / (right_count + wrong_count) ELSE wrong_count END""",
+        ),
+    ),
 )
 
 _RECORD: Final = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at REAL NOT NULL) WITHOUT ROWID"

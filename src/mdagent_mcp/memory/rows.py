@@ -15,7 +15,15 @@ from typing import Any, Final
 from mdagent_mcp.memory.backlog import AnswerCount, FaultCount, Membership
 from mdagent_mcp.memory.connection import Connection
 from mdagent_mcp.memory.dialect import upsert
-from mdagent_mcp.memory.learning import HALF_LIFE_OUTCOMES, HALF_LIFE_S, Cell, CellKey, combine, settled
+from mdagent_mcp.memory.learning import (
+    HALF_LIFE_OUTCOMES,
+    HALF_LIFE_S,
+    RECENT_HALF_LIFE_OUTCOMES,
+    Cell,
+    CellKey,
+    combine,
+    settled,
+)
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols
 from mdagent_mcp.resilience.latency import EMPTY, LatencyHistogram, from_json, to_json
 
@@ -31,6 +39,7 @@ _CELL_KEY: Final = ("source", "endpoint", "scope")
 _CELL_REST: Final = (
     *("updated_at", "right_count", "wrong_count", "outcomes", "latency"),
     *("last_success_at", "last_error_at", "last_error"),
+    *("recent_right", "recent_wrong", "delay", "recent_full", "recent_bare", "recent_s", "recent_calls"),
 )
 _SYMBOL_REST: Final = (
     *("price", "price_at", "low", "high", "currency", "previous_close", "previous_close_at"),
@@ -46,13 +55,19 @@ _OLDER_KEPT: Final = (
 _NEWER_KEPT: Final = (
     f"pow(2.0, greatest(-1000.0, -greatest(0.0, cell.updated_at - excluded.updated_at) / {HALF_LIFE_S}))"
 )
+_RECENT_KEPT: Final = (
+    f"pow(2.0, greatest(-1000.0, -excluded.outcomes / {RECENT_HALF_LIFE_OUTCOMES} "
+    f"- greatest(0.0, excluded.updated_at - cell.updated_at) / {HALF_LIFE_S}))"
+)
+_RECENT: Final = ("recent_right", "recent_wrong", "recent_full", "recent_bare", "recent_s", "recent_calls")
 _LATER_ERROR: Final = "coalesce(excluded.last_error_at, 0) >= coalesce(cell.last_error_at, 0)"
 _JOIN_CELL: Final = (
-    f"INSERT INTO cell ({_CELL}) VALUES (?,?,?,?,?,?,?,?,?,?,?) "  # noqa: S608 - constants only
+    f"INSERT INTO cell ({_CELL}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "  # noqa: S608 - constants only
     "ON CONFLICT (source, endpoint, scope) DO UPDATE SET "
     f"right_count = cell.right_count * {_OLDER_KEPT} + excluded.right_count * {_NEWER_KEPT}, "
     f"wrong_count = cell.wrong_count * {_OLDER_KEPT} + excluded.wrong_count * {_NEWER_KEPT}, "
-    "outcomes = cell.outcomes + excluded.outcomes, "
+    + "".join(f"{n} = cell.{n} * {_RECENT_KEPT} + excluded.{n} * {_NEWER_KEPT}, " for n in _RECENT)
+    + "outcomes = cell.outcomes + excluded.outcomes, "
     "updated_at = greatest(cell.updated_at, excluded.updated_at), "
     "last_success_at = CASE WHEN cell.last_success_at IS NULL OR excluded.last_success_at > cell.last_success_at "
     "THEN excluded.last_success_at ELSE cell.last_success_at END, "
@@ -275,8 +290,22 @@ def _chunks(keys: Iterable[Any]) -> Iterable[list[Any]]:
 
 
 def _cell(row: Any) -> tuple[CellKey, Cell]:
-    source, endpoint, scope, updated_at, right, wrong, outcomes, latency, success_at, error_at, error = row
-    cell = Cell(updated_at, right, wrong, outcomes, _histogram(latency), success_at, error_at, error)
+    source, endpoint, scope, updated_at, right, wrong, outcomes, latency, success_at, error_at, error, *recent = row
+    recent_right, recent_wrong, delay, *shares = recent
+    cell = Cell(
+        updated_at,
+        right,
+        wrong,
+        outcomes,
+        _histogram(latency),
+        success_at,
+        error_at,
+        error,
+        recent_right,
+        recent_wrong,
+        _histogram(delay),
+        *shares,
+    )
     return CellKey(source, endpoint, scope), cell
 
 
@@ -292,6 +321,13 @@ def _cell_row(key: CellKey, cell: Cell) -> tuple[Any, ...]:
         cell.last_success_at,
         cell.last_error_at,
         kind,
+        cell.recent_right,
+        cell.recent_wrong,
+        to_json(cell.delay),
+        cell.recent_full,
+        cell.recent_bare,
+        cell.recent_s,
+        cell.recent_calls,
     )
 
 

@@ -56,13 +56,14 @@ class _Stored:
 
     Attributes:
         most: instruments that are held in RAM.
-        loaded: about whole sources, and how much there is.
+        loaded: about sources and asset classes, and how much there is.
         symbols: about instruments, those read or written last at the end; None where nothing is stored.
         statistics: how they behave; likewise.
         views: knowledge about sources as it was last asked for; forgotten when something changes it.
         lessons: everything that authorities taught, as it was last asked for; likewise.
         patterns: recurring faults in the findings; None until they are asked for again.
         copies: pairs of sources that are one voice by the findings; likewise.
+        joined: cells with what waits to be written, as they were last asked for; forgotten likewise.
     """
 
     most: int
@@ -73,12 +74,13 @@ class _Stored:
     lessons: Lessons | None = None
     patterns: PatternBook | None = None
     copies: tuple[Pair, ...] | None = None
+    joined: dict[CellKey, Cell | None] = field(default_factory=dict)
 
     def begin_with(self, loaded: Loaded) -> None:
         """Start over with what a store that was just opened holds."""
         self.loaded, self.lessons = loaded, None
         self.patterns = self.copies = None
-        for known in (self.symbols, self.statistics, self.views):
+        for known in (self.symbols, self.statistics, self.views, self.joined):
             known.clear()
 
     def take_over(self, written: Written) -> None:
@@ -86,7 +88,7 @@ class _Stored:
         loaded = self.loaded
         count = loaded.symbols if written.symbol_count is None else written.symbol_count
         lessons = loaded.lessons if written.lessons is None else written.lessons
-        loaded.cells.update((key, cell) for key, cell in written.cells.items() if key == CellKey(key.source))
+        loaded.cells.update((key, cell) for key, cell in written.cells.items() if not key.scope.startswith("symbol:"))
         self.loaded = replace(loaded, lessons=lessons, symbols=count)
         for symbol, known in written.symbols.items():
             self.symbols.pop(symbol, None)
@@ -97,6 +99,7 @@ class _Stored:
         self.lessons = None
         self.loaded.findings.update(written.findings)
         self.patterns = self.copies = None
+        self.joined.clear()
 
     def recalled(
         self, asked: Iterable[str], symbols: Mapping[str, SymbolKnowledge], statistics: Mapping[str, SymbolStatistics]
@@ -202,6 +205,15 @@ class Memory:
             self._stored.views[source] = None if cell is None else source_knowledge(source, cell)
         return self._stored.views[source]
 
+    def cell(self, key: CellKey) -> Cell | None:
+        """What was learned about a source, or a part of what it serves; None when nothing was.
+
+        About a symbol nothing is at hand before it was asked for once since the start.
+        """
+        if key not in self._stored.joined:
+            self._stored.joined[key] = self._cell(key)
+        return self._stored.joined[key]
+
     def symbol_knowledge(self, symbol: str) -> SymbolKnowledge | None:
         """What is known about an instrument now; None when nothing is."""
         places = (self._stored.symbols, self._writer.under_way.symbols, self._writer.backlog.symbols)
@@ -303,6 +315,7 @@ class Memory:
     def _learn_cells(self, source: str, outcomes: Iterable[tuple[CellKey, Cell]]) -> None:
         for key, cell in outcomes:
             self._writer.backlog.add_cell(key, cell)
+            self._stored.joined.pop(key, None)
         self._stored.views.pop(source, None)
 
     def _cell(self, key: CellKey) -> Cell | None:

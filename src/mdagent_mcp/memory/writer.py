@@ -37,7 +37,7 @@ from mdagent_mcp.memory.rows import (
     join_symbols,
     latest_symbols,
     prune_knowledge,
-    read_cells,
+    read_source_cells,
     written_batch,
 )
 from mdagent_mcp.memory.statistics_rows import join_statistics, prune_statistics
@@ -339,7 +339,7 @@ class Writer:
 
 async def _load(connection: Connection) -> Loaded:
     return Loaded(
-        await read_cells(connection, whole_sources_only=True),
+        await read_source_cells(connection),
         await read_lessons(connection),
         await count_sessions(connection),
         await count_symbols(connection),

@@ -91,6 +91,12 @@ def decay(histogram: LatencyHistogram, factor: float) -> LatencyHistogram:
     return LatencyHistogram({bucket: weight for bucket, weight in kept.items() if weight >= _NEGLIGIBLE})
 
 
+def without(histogram: LatencyHistogram, taken: LatencyHistogram) -> LatencyHistogram:
+    """What is left of a histogram after another one is taken out of it."""
+    left = {bucket: weight - taken.weights.get(bucket, 0.0) for bucket, weight in histogram.weights.items()}
+    return LatencyHistogram({bucket: weight for bucket, weight in left.items() if weight >= _NEGLIGIBLE})
+
+
 def quantile(histogram: LatencyHistogram, share: float) -> float | None:
     """The latency in seconds below which `share` (0 to 1) of what was recorded lies; None when nothing was.
 
@@ -111,6 +117,15 @@ def quantile(histogram: LatencyHistogram, share: float) -> float | None:
         if reached >= wanted:
             return _middle(bucket)
     return _middle(buckets[-1])
+
+
+def share_within(histogram: LatencyHistogram, seconds: float) -> float:
+    """The share of what was recorded that lies within `seconds`, to the width of a bucket; 0 when nothing was."""
+    total = histogram.total
+    if total <= 0:
+        return 0.0
+    last = _bucket(seconds)
+    return min(1.0, math.fsum(weight for bucket, weight in histogram.weights.items() if bucket <= last) / total)
 
 
 def to_json(histogram: LatencyHistogram) -> str:

@@ -25,6 +25,7 @@ from mdagent_mcp.server.completion import add_completion
 from mdagent_mcp.server.lazy_service import LazyService
 from mdagent_mcp.server.memory_resources import add_memory_resources
 from mdagent_mcp.server.notices import ResourceNotices
+from mdagent_mcp.server.plan_resource import add_plan_resource
 from mdagent_mcp.server.prompts import packaged_prompts, registered
 from mdagent_mcp.server.resources import add_resources
 from mdagent_mcp.server.source_watch import publish_source_states
@@ -124,6 +125,7 @@ def build_parts(
         server.add_prompt(registered(prompt))
     add_resources(server, service)
     add_memory_resources(server, service)
+    add_plan_resource(server, service)
     if alerts is not None:
         add_alerts(server, alerts, notices)
     add_completion(server, service)

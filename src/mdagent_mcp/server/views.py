@@ -7,6 +7,7 @@ the answer's own value, freed of binary noise beyond twelve significant digits; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any, Final
@@ -23,7 +24,7 @@ from mdagent_mcp.domain.answers import (
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.prices import Bar, Interval
 from mdagent_mcp.domain.quality import Assessment, Finding, Grade, Verdict
-from mdagent_mcp.domain.status import Overall, Reliability, SourceStatus
+from mdagent_mcp.domain.status import Overall, Reliability, SourceStatus, WeightParts
 from mdagent_mcp.server.arguments import Detail
 
 BAR_COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")
@@ -204,12 +205,19 @@ def source_json(source: SourceStatus) -> dict[str, Any]:
         ],
         "cost_per_call": number(source.cost_per_call),
         "weight": rounded(source.weight, 4),
+        "weight_parts": None if source.weight_parts is None else weight_parts_json(source.weight_parts),
         "upstream_group": source.upstream_group,
         "last_success_at": instant(source.last_success_at),
         "last_error": source.last_error,
         "successors": list(source.successors),
         "learned": list(source.learned),
     }
+
+
+def weight_parts_json(parts: WeightParts) -> dict[str, Any]:
+    """What a routing weight is made from."""
+    told = ((each.name, getattr(parts, each.name)) for each in fields(parts))
+    return {name: value if isinstance(value, str) else rounded(value, 4) for name, value in told}
 
 
 def explanation_json(answer: QuoteAnswer | HistoryAnswer) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from mdagent_mcp.domain.vendor import (
 )
 from mdagent_mcp.resilience.backoff import BackoffOptions, BudgetOptions
 from mdagent_mcp.resilience.concurrency import ConcurrencyOptions
+from mdagent_mcp.resilience.scarcity import dearest
 from mdagent_mcp.transport.asking import Asking, Manner, Remembered, about
 from mdagent_mcp.transport.breaking import Breaking
 from mdagent_mcp.transport.budgets import Budget, BudgetStore, PrivateStore, account_of
@@ -156,6 +157,10 @@ class Source:
     def wait_s(self) -> float:
         """How long its limiter would make a call wait now."""
         return self.limiter.wait_s()
+
+    def scarcity(self) -> float:
+        """Shadow price of its quotas, as a multiple of its cost."""
+        return dearest(self.limiter.usage(), self.limiter.budget.now)
 
     async def refresh_budget(self) -> None:
         """Hear what other processes spent with the same key."""

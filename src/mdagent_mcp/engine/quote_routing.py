@@ -1,0 +1,151 @@
+"""Whom a question for current prices asks: who could be asked, what the answer lacks, who is explored afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from mdagent_mcp.domain.failures import TRAITS, FailureKind
+from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.quality import GRADE_FLOORS, Dimension, Grade
+from mdagent_mcp.domain.vendor import Endpoint
+from mdagent_mcp.engine.inquiry import Inquiry
+from mdagent_mcp.engine.parts import EngineParts, allowed, is_live, not_asked
+from mdagent_mcp.engine.router import AskedFor, Heard
+from mdagent_mcp.memory.learning import QUOTE, CellKey
+from mdagent_mcp.routing.planning import (
+    END_OF_DAY_S,
+    Candidate,
+    asking_order,
+    could_raise_confirmed,
+    worth_asking,
+)
+from mdagent_mcp.routing.waves import RESERVE_PRICE, Need
+
+EXPLORATION: Final = 0.03
+"""Share of answers after which a source that was not asked is asked as well, for nobody but the memory."""
+EXPLORED_PRICE: Final = 0.25
+"""What such a call may cost: three in a hundred of them are worth knowing of a source that has become good."""
+VOICES: Final[Mapping[Grade, int]] = {Grade.A: 2, Grade.B: 2, Grade.C: 1, Grade.D: 1, Grade.F: 1}
+"""Independent groups that have to say the same; one is enough for a B where the symbol is known."""
+
+
+_COMPLETE: Final = next(floor for floor, grade in GRADE_FLOORS if grade is Grade.A)
+
+
+class QuoteRouting:
+    """Chooses sources for inquiries."""
+
+    def __init__(self, parts: EngineParts) -> None:
+        self._parts = parts
+
+    def order(self, inquiry: Inquiry) -> tuple[str, ...]:
+        """Everybody who is left to ask, best first; why others are not is noted among the failures."""
+        live = is_live(inquiry.instrument, self._parts.clock.now())
+        useful = self._useful(inquiry, live=live)
+        groups = {self._parts.sources[name].group_of(inquiry.instrument) for name in inquiry.asked}
+        return asking_order(useful, live=live, asked_groups=groups) or self._last_resort(inquiry)
+
+    def wave(self, inquiry: Inquiry, most: int) -> tuple[str, ...]:
+        """Whom to ask at once now, at most so many; nobody only where nobody is left."""
+        live = is_live(inquiry.instrument, self._parts.clock.now())
+        useful = self._useful(inquiry, live=live)
+        if not useful:
+            return self._last_resort(inquiry)
+        asked_for = AskedFor(inquiry.instrument, Endpoint.QUOTE, inquiry.key.min_grade)
+        return self._parts.router.wave(asked_for, useful, self._need(inquiry, live=live), most)
+
+    def explore(self, inquiry: Inquiry) -> str | None:
+        """Now and then, a cheap source that was not asked: what it says late, or differently, is learned from."""
+        if inquiry.answer is None or inquiry.key.sources or self._parts.rng.random() >= EXPLORATION:
+            return None
+        live = is_live(inquiry.instrument, self._parts.clock.now())
+        cheap = [
+            candidate.source
+            for candidate in self._candidates(inquiry)
+            if candidate.price <= EXPLORED_PRICE
+            and candidate.scarcity == 0
+            and candidate.wait_s == 0
+            and not self._parts.sources[candidate.source].rests_quote(inquiry.instrument)
+            and not (live and candidate.declared_delay_s >= END_OF_DAY_S)
+        ]
+        return min(cheap, key=lambda source: self._seen_at(source, inquiry.instrument), default=None)
+
+    def heard(self, inquiry: Inquiry, source: str, outcome: Heard) -> None:
+        """Compare what a source said with what memory had said of it, and likewise those that failed meanwhile."""
+        self._compare(inquiry, source, outcome)
+        failed = [name for name in inquiry.asked if name in inquiry.failures]
+        for name in [name for name in failed if name not in inquiry.told and name not in inquiry.pending]:
+            kind = inquiry.failures[name].kind
+            if TRAITS[kind].counts_against_reliability and kind is not FailureKind.NETWORK:
+                inquiry.told.add(name)
+                self._compare(inquiry, name, Heard(right=False))
+
+    def _compare(self, inquiry: Inquiry, source: str, outcome: Heard) -> None:
+        self._parts.router.heard(self._parts.sources[source], inquiry.instrument, Endpoint.QUOTE, outcome)
+
+    def _seen_at(self, source: str, instrument: Instrument) -> tuple[float, str]:
+        """When a source was last heard of about this kind of instrument, epoch seconds."""
+        cell = self._parts.memory.cell(CellKey(source, QUOTE, f"asset:{instrument.asset_class.value}"))
+        return (0.0 if cell is None else cell.updated_at, source)
+
+    def _candidates(self, inquiry: Inquiry) -> list[Candidate]:
+        """Who could be asked next; why the others are not is noted among the failures."""
+        parts, instrument = self._parts, inquiry.instrument
+        named = bool(inquiry.key.sources)
+        candidates = []
+        for name, source in allowed(parts.sources, inquiry.key.sources).items():
+            if name in inquiry.asked:
+                continue
+            failure = not_asked(source, source.refuses_quote(instrument), named=named, instrument=instrument)
+            if failure is not None:
+                inquiry.failures.setdefault(name, failure)
+            elif source.is_askable:
+                candidates.append(parts.router.candidate(source, instrument, Endpoint.QUOTE, inquiry.key.min_grade))
+        return candidates
+
+    def _last_resort(self, inquiry: Inquiry) -> tuple[str, ...]:
+        """One source that is being rested, where nothing is in hand and nobody else could be asked."""
+        if inquiry.quotes or inquiry.pending or self._candidates(inquiry):
+            return ()
+        return self._parts.last_resort(inquiry)
+
+    def _useful(self, inquiry: Inquiry, *, live: bool) -> tuple[Candidate, ...]:
+        """Those that may still improve the answer, at a price that this is worth."""
+        found = tuple(self._candidates(inquiry))
+        if inquiry.good_enough:
+            return ()
+        if not inquiry.key.sources:
+            answered = inquiry.judgement is not None or bool(inquiry.pending)
+            found = worth_asking(found, live=live, answered=answered)
+        if inquiry.key.min_grade is None and inquiry.presentable:
+            found = tuple(c for c in found if c.price <= RESERVE_PRICE)
+        if inquiry.key.min_grade is None and inquiry.confirmed:
+            found = tuple(c for c in found if could_raise_confirmed(c, live=live))
+        return found
+
+    def _need(self, inquiry: Inquiry, *, live: bool) -> Need:
+        """What the answer still lacks; another voice where nothing else is known to help."""
+        wanted, agreeing = inquiry.key.min_grade, inquiry.agreeing
+        voices = VOICES[inquiry.wanted]
+        if wanted is Grade.B and self._is_known(inquiry.instrument):
+            voices = 1
+        delay = None if inquiry.judgement is None else inquiry.judgement.delay_s
+        fresh = live and (delay is None or delay > self._parts.router.limit_s(wanted))
+        complete = live and inquiry.wanted is Grade.A and _is_incomplete(inquiry)
+        lacking = max(0, voices - len(agreeing))
+        if lacking == 0 and not fresh and not complete:
+            lacking = 1
+        return Need(lacking, fresh, complete, agreeing, live, urgent=wanted is not None)
+
+    def _is_known(self, instrument: Instrument) -> bool:
+        """Whether memory has seen enough of an instrument to vouch for a single source."""
+        known = self._parts.memory.symbol_knowledge(instrument.symbol)
+        return known is not None and known.observations >= self._parts.thresholds.known_observations
+
+
+def _is_incomplete(inquiry: Inquiry) -> bool:
+    """Whether something beside the price keeps the answer from an A, as far as can be told yet."""
+    if inquiry.judgement is None:
+        return True
+    return inquiry.judgement.explanation.assessment.dimensions[Dimension.COMPLETENESS] < _COMPLETE

@@ -1,0 +1,101 @@
+"""What to expect of a source for one kind of instrument and call, from what was learned about it. Pure.
+
+The rule of this module: narrow knowledge leans on broader knowledge while it is short (empirical Bayes): the symbol on
+the asset class, that on the source as a whole, that on the static trust of the source's declaration. What was learned
+fades by the clock towards the broader knowledge, never at a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from mdagent_mcp.resilience.latency import EMPTY, LatencyHistogram, share_within
+
+PRIOR_WORTH: Final = 5.0
+"""Outcomes that the broader knowledge is worth to the narrower one."""
+ENOUGH_ABOUT_SYMBOL: Final = 5.0
+"""Outcomes about one symbol before they are listened to."""
+DECLARED_FRESH: Final = 0.85
+"""Chance that an unknown source which declares no delay is as fresh as it should be."""
+DECLARED_LATE: Final = 0.02
+"""The same for one whose declared delay is longer."""
+COMPLETE_WORTH: Final = 2.0
+"""Answers after which what a source states beside the price is known: it hardly changes."""
+DECLARED_COMPLETE: Final = 0.7
+"""Chance that an unknown source states all."""
+UNKNOWN_LATENCY_S: Final = 0.3
+"""Taken for a source that never answered."""
+LATENCY_WORTH: Final = 2.0
+"""Calls that this assumption is worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Discounted outcomes."""
+
+    right: float = 0.0
+    wrong: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """How many there are."""
+        return self.right + self.wrong
+
+
+NOTHING: Final = Evidence()
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """What was learned about a source for one endpoint, as far as one instrument is concerned.
+
+    Attributes:
+        trust: of its declaration, 0 to 1.
+        source: recent outcomes over everything it serves.
+        asset_class: recent outcomes in the instrument's class.
+        symbol: recent outcomes about the instrument itself.
+        complete: recent answers that stated all that a complete answer has, and those that did not.
+        delay: how late its prices were in that class while the market traded, seconds.
+        seconds: that recent answers in that class took together.
+        calls: how many there were.
+    """
+
+    trust: float
+    source: Evidence = NOTHING
+    asset_class: Evidence = NOTHING
+    symbol: Evidence = NOTHING
+    complete: Evidence = NOTHING
+    delay: LatencyHistogram = field(default_factory=lambda: EMPTY)
+    seconds: float = 0.0
+    calls: float = 0.0
+
+
+def chance_right(experience: Experience) -> float:
+    """How probable it is that the source answers and is not contradicted."""
+    source = leaning(experience.source, experience.trust)
+    in_class = leaning(experience.asset_class, source)
+    return leaning(experience.symbol, in_class) if experience.symbol.total >= ENOUGH_ABOUT_SYMBOL else in_class
+
+
+def leaning(evidence: Evidence, broader: float) -> float:
+    """A share that leans on a broader one while its own evidence is short."""
+    return (evidence.right + PRIOR_WORTH * broader) / (evidence.total + PRIOR_WORTH)
+
+
+def share_fresh(experience: Experience, limit_s: float, declared_delay_s: float) -> float:
+    """How probable it is that its price is at most `limit_s` behind a market that trades."""
+    prior = DECLARED_LATE if declared_delay_s > limit_s else DECLARED_FRESH
+    known = experience.delay.total
+    return (known * share_within(experience.delay, limit_s) + PRIOR_WORTH * prior) / (known + PRIOR_WORTH)
+
+
+def share_complete(experience: Experience) -> float:
+    """How probable it is that it states all that a complete answer has."""
+    seen = experience.complete
+    return (seen.right + COMPLETE_WORTH * DECLARED_COMPLETE) / (seen.total + COMPLETE_WORTH)
+
+
+def usual_latency_s(experience: Experience) -> float:
+    """How long one waits for it on average, slow calls included."""
+    return (experience.seconds + LATENCY_WORTH * UNKNOWN_LATENCY_S) / (experience.calls + LATENCY_WORTH)

@@ -1,0 +1,142 @@
+"""Behaviour of the choice of sources in the engine: what was learned, what is explored, what is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.scripted_source import OPEN_MARKET, Desk, ScriptedSource, question, quote_desk
+from mdagent_mcp.domain.events import Fetched, Judged
+from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.quality import Grade
+from mdagent_mcp.domain.vendor import Endpoint
+from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.engine.router import PLANS_KEPT
+from mdagent_mcp.memory.learning import QUOTE, CellKey
+from mdagent_mcp.testing import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """An open market that stands still."""
+    return ManualClock(OPEN_MARKET)
+
+
+def named(clock: ManualClock, names: str, **more: float) -> list[ScriptedSource]:
+    """Sources that agree about AAPL."""
+    return [ScriptedSource(name, clock, {"AAPL": 189.5}, **more) for name in names]  # type: ignore[arg-type]
+
+
+def teach(desk: Desk, source: str, outcomes: int, kind: FailureKind | None = None, *, delay_s: float = 0.5) -> None:
+    """Let memory see so many calls of a source."""
+    memory, now = desk.parts.memory, desk.clock.now()
+    for _ in range(outcomes):
+        memory.listen(Fetched(source, Endpoint.QUOTE, ("AAPL",), now, 0.1, kind))
+        if kind is None:
+            memory.listen(Judged(source, "AAPL", Endpoint.QUOTE, now, agreed=True, delay_s=delay_s, complete=True))
+
+
+async def test_sources_that_proved_good_are_asked_and_no_more_than_are_needed(clock: ManualClock) -> None:
+    """Of five that cost something three are asked while nothing is known, then the two that never failed."""
+    sources = named(clock, "abcde", cost_per_call=0.1)
+    async with quote_desk(clock, *sources) as desk:
+        first = await desk.engine.answer(question("AAPL"))
+        teach(desk, "d", 40)
+        teach(desk, "e", 40)
+        for name in "abc":
+            teach(desk, name, 20, FailureKind.SOURCE_ERROR)
+        second = await desk.engine.answer(question("AAPL", max_age_s=0.0))
+        (plan, *_) = desk.parts.router.plans()
+    assert (first.usage.vendor_calls, second.usage.vendor_calls) == (3, 2)
+    assert (set(plan.asked), second.quotes[0].grade) == ({"d", "e"}, Grade.A)
+    assert plan.chance > 0.9
+
+
+async def test_sources_that_proved_late_are_not_asked_for_a_fresh_price(clock: ManualClock) -> None:
+    """They declare no delay, but were minutes behind whenever they were asked."""
+    sources = named(clock, "abcd", cost_per_call=0.1)
+    async with quote_desk(clock, *sources) as desk:
+        teach(desk, "a", 30, delay_s=300.0)
+        teach(desk, "b", 30, delay_s=300.0)
+        await desk.engine.answer(question("AAPL"))
+    assert [len(s.asked) for s in sources] == [0, 0, 1, 1]
+
+
+async def test_equals_are_asked_in_turn(clock: ManualClock) -> None:
+    """Nobody is always the first."""
+    sources = named(clock, "abcdef", cost_per_call=0.1)
+    async with quote_desk(clock, *sources) as desk:
+        for source in sources:
+            teach(desk, source.name, 30)
+        for _ in range(12):
+            await desk.engine.answer(question("AAPL", max_age_s=0.0))
+    assert {len(s.asked) for s in sources} <= {3, 4, 5}
+
+
+async def test_a_source_kept_in_reserve_is_asked_where_it_is_urgent(clock: ManualClock) -> None:
+    """Its quota runs short: the usual question does without it, one that names a grade does not."""
+    short = ScriptedSource("short", clock, {"AAPL": 189.5}, cost_per_call=0.5, short=4.0)
+    alone = ScriptedSource("alone", clock, {"AAPL": 189.5})
+    async with quote_desk(clock, short, alone) as desk:
+        usual = await desk.engine.answer(question("AAPL"))
+        assert (short.asked, usual.quotes[0].sources_used) == ([], ("alone",))
+        wanted = await desk.engine.answer(question("AAPL", min_grade=Grade.A, max_age_s=0.0))
+    assert (len(short.asked), wanted.quotes[0].grade) == (1, Grade.A)
+
+
+async def test_a_late_answer_is_judged_like_the_others(clock: ManualClock) -> None:
+    """Once: a source that comes too late with a wrong price does not count as right."""
+    sources = named(clock, "abc")
+    sources[2].prices = {"AAPL": 240.0}
+    sources[2].takes_s = 0.3
+    async with quote_desk(clock, *sources) as desk:
+        await desk.engine.answer(question("AAPL"))
+        early = [(e.source, e.agreed) for e in desk.events if isinstance(e, Judged)]
+        await clock.advance(1.0)
+        late = [(e.source, e.agreed) for e in desk.events if isinstance(e, Judged)]
+    assert sorted(early) == [("a", True), ("b", True)]
+    assert late[2:] == [("c", False)]
+
+
+async def test_exploration_asks_the_cheap_source_not_seen_longest(clock: ManualClock) -> None:
+    """One that costs little too, but none whose quota is ahead of its pace or whose calls are scarce."""
+    asked = named(clock, "ab")
+    seen, forgotten = named(clock, "cd", cost_per_call=0.1, weight=0.1)
+    scarce = ScriptedSource("e", clock, {"AAPL": 189.5}, cost_per_call=0.9, weight=0.1)
+    short = ScriptedSource("f", clock, {"AAPL": 189.5}, cost_per_call=0.1, weight=0.1, short=0.5)
+    options = CollectionOptions(first_wave=2)
+    async with quote_desk(clock, *asked, seen, forgotten, scarce, short, options=options) as desk:
+        desk.parts.rng.random = lambda: 0.0  # type: ignore[method-assign]
+        teach(desk, "c", 1, FailureKind.SOURCE_ERROR)
+        assert desk.parts.memory.cell(CellKey("c", QUOTE, "asset:us_equity")) is not None
+        await desk.engine.answer(question("AAPL"))
+        await clock.advance(0.1)
+    assert [len(s.asked) for s in (*asked, seen, forgotten, scarce, short)] == [1, 1, 0, 1, 0, 0]
+
+
+async def test_memory_that_proves_wrong_is_given_up_within_a_few_questions(clock: ManualClock) -> None:
+    """Two sources that never failed now always do, and one that always failed is well."""
+    sources = named(clock, "abcd", cost_per_call=0.1)
+    async with quote_desk(clock, *sources) as desk:
+        for name, kind in (("a", None), ("b", None), ("c", FailureKind.SOURCE_ERROR), ("d", FailureKind.SOURCE_ERROR)):
+            teach(desk, name, 60, kind)
+        for source in sources[:2]:
+            source.prices = {"AAPL": FailureKind.SOURCE_ERROR}
+        for _ in range(12):
+            await desk.engine.answer(question("AAPL", max_age_s=0.0))
+            for source in sources[:2]:
+                teach(desk, source.name, 1, FailureKind.SOURCE_ERROR)
+            for source in sources[2:]:
+                teach(desk, source.name, 1)
+        (plan, *_) = desk.parts.router.plans()
+    assert set(plan.asked) == {"c", "d"}
+
+
+async def test_only_the_last_plans_are_kept(clock: ManualClock) -> None:
+    """The latest first."""
+    async with quote_desk(clock, *named(clock, "abc")) as desk:
+        for _ in range(PLANS_KEPT + 5):
+            await desk.engine.answer(question("AAPL", max_age_s=0.0))
+            await clock.advance(1.0)
+        plans = desk.parts.router.plans()
+    assert len(plans) == PLANS_KEPT
+    assert plans[0].at > plans[-1].at
