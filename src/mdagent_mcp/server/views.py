@@ -205,7 +205,7 @@ def source_json(source: SourceStatus) -> dict[str, Any]:
         ],
         "cost_per_call": number(source.cost_per_call),
         "weight": rounded(source.weight, 4),
-        "weight_parts": None if source.weight_parts is None else weight_parts_json(source.weight_parts),
+        "weight_parts": {} if source.weight_parts is None else weight_parts_json(source.weight_parts),
         "upstream_group": source.upstream_group,
         "last_success_at": instant(source.last_success_at),
         "last_error": source.last_error,
