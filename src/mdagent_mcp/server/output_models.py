@@ -169,7 +169,7 @@ class SourceOutput(_Output):
     clock_offset_s: Number
     budget: Rows = Field(description="window, limit, used, resets_at")
     cost_per_call: FiniteFloat
-    weight: FiniteFloat = Field(description="share of requests it would get now")
+    weight: FiniteFloat = Field(description="share of requests now")
     weight_parts: Loose
     upstream_group: str = Field(description="sources of one group are one voice")
     last_success_at: Text
