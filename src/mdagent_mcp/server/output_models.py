@@ -169,9 +169,9 @@ class SourceOutput(_Output):
     clock_offset_s: Number
     budget: Rows = Field(description="window, limit, used, resets_at")
     cost_per_call: FiniteFloat
-    weight: FiniteFloat = Field(description="share of requests now")
+    weight: FiniteFloat = Field(description="request share")
     weight_parts: Loose
-    upstream_group: str = Field(description="sources of one group are one voice")
+    upstream_group: str = Field(description="one group is one voice")
     last_success_at: Text
     last_error: Text
     successors: Words
