@@ -359,6 +359,14 @@ def test_of_equally_timely_prices_one_that_two_groups_state_is_served() -> None:
     assert judge([quote("lone", 12.95, 0.2, **_BARE), pair[0]]).price == 12.95
 
 
+def test_where_no_two_state_the_same_one_within_a_step_of_another_is_served() -> None:
+    """Two that lie a cent apart say more than a younger one eleven cents away, though all agree."""
+    pair = [quote("b", 288.91, 1.4, **_BARE), quote("c", 288.92, 1.4, **_BARE)]
+    judgement = judge([quote("lone", 289.02, 0.3, **_BARE), *pair], learned=_LEARNED)
+    assert (judgement.price in {288.91, 288.92}, judgement.grade) == (True, Grade.A)
+    assert verdicts(judgement)["lone"] is VoiceVerdict.AGREES
+
+
 def test_an_older_price_confirms_only_as_far_as_the_symbols_volatility_was_learned() -> None:
     """An assumed one may be half of what the symbol does: B, with the reason, until it is known."""
     quotes = [quote("a", 189.84, 0.5), quote("b", 189.85, 16.0)]

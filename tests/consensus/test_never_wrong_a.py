@@ -17,6 +17,8 @@ ONCE_WRONG = (
     (90_002_070_003, 1991, "a lone price two steps from two that state the same"),
     (90_003_040_003, 4547, "prices of five seconds ago, volatility not known"),
     (90_003_360_003, 651, "prices of a quarter minute ago, volatility not known"),
+    (300_005_265_003, 3082, "a lone price beside two within a step of each other"),
+    (300_005_445_003, 2881, "a lone price beside two within a step of each other"),
     (90_002_040_003, 2498, "a group whose newer word is another price"),
 )
 

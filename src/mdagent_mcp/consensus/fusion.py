@@ -22,12 +22,15 @@ from mdagent_mcp.consensus.selection import Selection
 from mdagent_mcp.consensus.tolerance import Tolerance
 
 _LIKELY_DIGITS: Final = 1
+_PAIR: Final = 2
+_WHOLE_STEP: Final = 1.001
+"""A difference of one step, as binary fractions have it."""
 _TEN_TIMES: Final = 10.0
 """Ratio of probabilities from which evidence decides before age between lone groups: the young one is not believed
 whatever it says."""
 
 
-_ServingOrder = tuple[bool, int, bool, bool, bool, float, int, float, float, str]
+_ServingOrder = tuple[bool, int, bool, bool, bool, bool, float, int, float, float, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,7 @@ def fuse(
     won = set(map(id, winner))
     others = [o for o in ordered if id(o) not in won]
     confirmed = confirmations(winner, others, newest_words(ordered), (tolerance, thresholds))
-    ranked = _ranked(winner, confirmed, thresholds, weighing)
+    ranked = _ranked(winner, confirmed, (tolerance, thresholds), weighing)
     members, served = tuple(ranked), ranked[0]
     outside = [(o, relate(served, o, tolerance)) for o in others]
     opponents = [o for o, relation in outside if relation is Relation.CONFLICT and not _is_late(o, served, thresholds)]
@@ -148,15 +151,20 @@ def _strongest(
 def _ranked(
     clique: Sequence[Observation],
     confirmed: Mapping[int, Sequence[str]],
-    thresholds: GradingThresholds,
+    lines: tuple[Tolerance, GradingThresholds],
     weighing: Weighing,
 ) -> list[Observation]:
     """The members, the one to serve first."""
-    stating = _groups_by_price(clique)
+    tolerance, thresholds = lines
+    stating, step = _groups_by_price(clique), _WHOLE_STEP * tolerance.tick_size
     limits = (thresholds.real_time_s, thresholds.low_delay_s, thresholds.acceptable_delay_s, thresholds.stale_s)
 
     def serving_order(member: Observation) -> _ServingOrder:
-        support = len(confirmed[id(member)]), len(stating[member.quote.price])
+        price = member.quote.price
+        same = near = len(stating[price])
+        if same < _PAIR:
+            near = len({o.group for o in clique if abs(o.quote.price - price) <= step})
+        support = len(confirmed[id(member)]), same, near
         return _serving_order(member, limits, weighing.probability(member), support)
 
     return sorted(clique, key=serving_order)
@@ -179,15 +187,15 @@ def _groups_by_price(clique: Iterable[Observation]) -> dict[float, set[str]]:
 
 
 def _serving_order(
-    observation: Observation, limits: Sequence[float], probability: float, support: tuple[int, int]
+    observation: Observation, limits: Sequence[float], probability: float, support: tuple[int, int, int]
 ) -> _ServingOrder:
-    """Best first: of prices of the same letter one that two groups state, since a lone one may be a step off.
+    """Best first: of prices of the same letter one that two groups state, since a lone one may be off.
 
     Args:
         observation: one of those that agree.
         limits: the delays of the letters.
         probability: that it is right.
-        support: how many groups confirm its price, and how many state exactly that one.
+        support: how many groups confirm its price, how many state exactly that one, and how many one within a step.
     """
     delay = math.inf if observation.delay_s is None else observation.delay_s
     band = bisect_left(limits, delay) + (observation.delay_s is None)
@@ -196,9 +204,10 @@ def _serving_order(
     return (
         not observation.sound,
         band,
-        support[0] < 2,
+        support[0] < _PAIR,
         quote.venue_only,
-        support[1] < 2,
+        support[1] < _PAIR,
+        support[2] < _PAIR,
         -likely,
         -support[1],
         -observation.weight,
