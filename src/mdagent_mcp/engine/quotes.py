@@ -28,7 +28,7 @@ from mdagent_mcp.domain.quality import Grade, at_least
 from mdagent_mcp.domain.questions import QuoteQuestion
 from mdagent_mcp.domain.service import Progress
 from mdagent_mcp.domain.vendor import Endpoint
-from mdagent_mcp.engine.collection import Collection, CollectionHooks
+from mdagent_mcp.engine.collection import PATIENCE_FACTOR, Collection, CollectionHooks
 from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey, delays_told, is_complete, key_of
 from mdagent_mcp.engine.kept_quotes import KeptQuotes, is_of_this_instant
 from mdagent_mcp.engine.load import QuestionLoad, shed
@@ -270,8 +270,13 @@ class QuoteEngine:
         return known
 
     def _usual_s(self, inquiry: Inquiry) -> float | None:
-        """The usual time of the slowest source that is silent; None when nothing is known of anybody's."""
-        usual = [self._parts.expected_p90_s(source) for source in inquiry.pending]
+        """The usual time of the slowest source that is silent; None when nothing is known of anybody's.
+
+        One that hardly ever answered gets as long as the slowest known one, without the allowance of those.
+        """
+        known = [self._parts.usual_p90_s(source) for source in inquiry.pending]
+        guessed = [self._parts.expected_p90_s(source) for source in inquiry.pending]
+        usual = [g if k is not None or g is None else g / PATIENCE_FACTOR for k, g in zip(known, guessed, strict=True)]
         return max((seconds for seconds in usual if seconds is not None), default=None)
 
     def _hedge_after_s(self, inquiry: Inquiry) -> float:
