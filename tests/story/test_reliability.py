@@ -24,7 +24,7 @@ async def test_no_hung_source_makes_the_slowest_answers_slower() -> None:
 
 
 async def test_hedging_cuts_the_slowest_answers_for_at_most_a_tenth_more_calls() -> None:
-    """Every twentieth call takes more than a second: no answer waits for one, where without hedging the slowest does."""
+    """Every twentieth call takes more than a second: no answer waits for one, where without hedging one does."""
     slow = ("all=delay:1.2,chance=0.05",)
     without = await with_faults(slow, questions=200, seed=3, hedging=False)
     hedged = await with_faults(slow, questions=200, seed=3)
