@@ -23,10 +23,10 @@ async def test_no_hung_source_makes_the_slowest_answers_slower() -> None:
     assert {source: report.unanswered for source, report in hung.items() if report.unanswered} == {}
 
 
-async def test_hedging_cuts_the_slowest_answers_for_at_most_a_tenth_more_calls() -> None:
-    """Every twentieth call takes more than a second: no answer waits for one, where without hedging one does."""
-    slow = ("all=delay:1.2,chance=0.05",)
-    without = await with_faults(slow, questions=200, seed=3, hedging=False)
-    hedged = await with_faults(slow, questions=200, seed=3)
-    assert max(hedged.took_s) < 0.5 * max(without.took_s)
+async def test_hedging_cuts_the_slow_answers_for_at_most_a_tenth_more_calls() -> None:
+    """Every fourth call takes more than a second: without hedging one answer in twenty waits for such a one."""
+    slow = ("all=delay:1.2,chance=0.25",)
+    without = await with_faults(slow, questions=100, seed=3, hedging=False)
+    hedged = await with_faults(slow, questions=100, seed=3)
+    assert hedged.quantile_s(0.95) < 0.6 * without.quantile_s(0.95)
     assert hedged.calls <= 1.1 * without.calls

@@ -116,7 +116,7 @@ class Json:
 def instant_of(epoch_s: float, path: str) -> datetime:
     """Epoch seconds as an aware UTC instant, refusing what cannot be a market time."""
     if not _EARLIEST_EPOCH <= epoch_s <= _LATEST_EPOCH:
-        raise malformed(f"{path} is no epoch in seconds: {epoch_s:.0f}")
+        raise malformed(f"{path} is no epoch in seconds: {clean_text(str(epoch_s).removesuffix('.0'), 24)}")
     return datetime.fromtimestamp(epoch_s, UTC)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
 from typing import Any, Final
@@ -83,7 +83,7 @@ def _table(name: str, keys: str, **columns: Column) -> Table:
 _T, _R, _C, _J, _D = Column.TEXT, Column.REAL, Column.COUNT, Column.JSON, Column.DATE
 _OT, _OR = Column.OPTIONAL_TEXT, Column.OPTIONAL_REAL
 
-CELL: Final = _table(
+_CELL: Final = _table(
     "cell",
     "source endpoint scope",
     source=_T,
@@ -97,7 +97,15 @@ CELL: Final = _table(
     last_success_at=_OR,
     last_error_at=_OR,
     last_error=_T,
+    recent_right=_R,
+    recent_wrong=_R,
+    delay=_J,
+    recent_full=_R,
+    recent_bare=_R,
+    recent_s=_R,
+    recent_calls=_R,
 )
+CELL: Final = replace(_CELL, defaults={name: "[]" if name == "delay" else 0.0 for name in tuple(_CELL.columns)[11:]})
 FAULT: Final = _table("fault", "source fault", source=_T, fault=_T, n=_C, last_at=_R)
 SYMBOL: Final = _table(
     "symbol",
