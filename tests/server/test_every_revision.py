@@ -68,7 +68,7 @@ def mode_of(revision: str, patch: pytest.MonkeyPatch) -> Any:
 
 async def test_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
     """One server for all of them, as they come."""
-    async with running() as server:
+    async with running(requests_per_s=0) as server:
         for revision in KNOWN_PROTOCOL_VERSIONS:
             async with Client(server.mcp, mode=mode_of(revision, monkeypatch)) as client:
                 await walk(client, revision)
