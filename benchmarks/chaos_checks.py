@@ -1,0 +1,192 @@
+"""What must hold of every call in a chaos run, judged against the simulated market's hidden truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from chaos_calls import NAMELESS, Asked
+from chaos_world import ChaosWorld
+from mdagent_mcp.domain.failures import FailureKind
+
+DEADLINE_S: Final = 10.25
+"""The engine's own deadline and its grace."""
+SLACK_S: Final = 0.25
+TOLERANCE: Final = 1e-3
+"""Share of the price: what it may have moved since a price that counts as current."""
+HONEST_WITHIN: Final = 1e-3
+"""Share of the price by which an honest source may be off the tape at its own time: its own prints, its rounding."""
+FRESH_S: Final = 30.0
+"""A source later than this confirms nothing about now."""
+KNOWN_FOR_S: Final = 600.0
+"""During an outage what was known so long ago must still be told."""
+CODES: Final = frozenset(kind.value for kind in FailureKind)
+_GRADES: Final = "ABCDF"
+
+
+@dataclass
+class Findings:
+    """What was counted, and what did not hold.
+
+    Attributes:
+        calls: by tool.
+        grades: of quotes.
+        codes: of failures.
+        violations: by invariant, the first few in words.
+        broken: how many by invariant.
+        promised: symbols asked while at least two sources could be reached.
+        answered: those of them that were answered.
+        told: symbols that were told from before an outage.
+        outvoted: wrong A and B where the honest were no majority among those who answered.
+        slowest_s: the longest call.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    grades: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    broken: Counter[str] = field(default_factory=Counter)
+    promised: int = 0
+    answered: int = 0
+    told: int = 0
+    outvoted: int = 0
+    slowest_s: float = 0.0
+
+    def violated(self, invariant: str, what: str) -> None:
+        """Note that something did not hold."""
+        self.broken[invariant] += 1
+        kept = self.violations.setdefault(invariant, [])
+        if len(kept) < 5:
+            kept.append(what)
+
+    @property
+    def availability(self) -> float:
+        """Share of the promised symbols that were answered."""
+        return self.answered / self.promised if self.promised else 1.0
+
+
+class Judge:
+    """Looks at every call.
+
+    Args:
+        world: in which it was made.
+        findings: where to note what is found.
+        roomy: sources whose quotas leave room, so that they count as reachable while no fault is in force.
+    """
+
+    def __init__(self, world: ChaosWorld, findings: Findings, roomy: frozenset[str]) -> None:
+        self._world = world
+        self._findings = findings
+        self._roomy = roomy
+        self._known: dict[str, tuple[float, str]] = {}
+
+    def look(self, asked: Asked) -> None:
+        """Check one call that has ended, or should have."""
+        findings = self._findings
+        findings.calls[asked.tool] += 1
+        took = (self._world.clock.monotonic() if asked.ended is None else asked.ended) - asked.started
+        findings.slowest_s = max(findings.slowest_s, took)
+        if asked.ended is None or took > DEADLINE_S + SLACK_S:
+            findings.violated("deadline", f"{_named(asked)} took {took:.2f} s")
+        if asked.raised:
+            findings.violated("no exception", f"{_named(asked)}: {asked.raised}")
+        if asked.cancelled or asked.raised or asked.ended is None:
+            return
+        if "error inside the server" in asked.text:
+            findings.violated("no exception", f"{_named(asked)}: {asked.text}")
+        self._look_at_codes(asked)
+        if asked.tool == "get_quote":
+            self._look_at_quotes(asked)
+
+    def _look_at_codes(self, asked: Asked) -> None:
+        for failure in asked.content.get("failures", ()):
+            code = failure["code"]
+            self._findings.codes[code] += 1
+            said = {code, *failure.get("sources", {}).values()}
+            if not said <= CODES:
+                self._findings.violated("codes", f"{_named(asked)}: {sorted(said - CODES)}")
+            known = failure["symbol"] and failure["symbol"] not in NAMELESS
+            if code == FailureKind.UNKNOWN_SYMBOL and known:
+                self._findings.violated(
+                    "unknown", f"{_named(asked)}: {failure['symbol']} told as unknown: {failure['sources']}"
+                )
+
+    def _look_at_quotes(self, asked: Asked) -> None:
+        quotes = {quote["symbol"]: quote for quote in asked.content.get("quotes", ())}
+        for symbol, quote in quotes.items():
+            self._findings.grades[quote["grade"]] += 1
+            if symbol in NAMELESS:
+                self._findings.violated("price", f"{symbol}: a price of nothing: {quote['price']}")
+            else:
+                self._look_at_price(quote)
+        if asked.is_plain_quote:
+            self._look_at_availability(asked, quotes)
+            if self._world.episode.outage:
+                self._look_at_outage(asked, quotes)
+            now = self._world.clock.monotonic()
+            for symbol, quote in quotes.items():
+                if not quote["cached"] and quote["grade"] in "AB":
+                    self._known[symbol] = (now, quote["evidence_id"])
+
+    def _look_at_price(self, quote: Mapping[str, Any]) -> None:
+        """Never an A or B that is wrong by more than its own interval, while most of those who answered are honest."""
+        if quote["grade"] not in "AB":
+            return
+        market, now = self._world.desk.market, self._world.clock.now()
+        truth = market.snapshot(quote["symbol"], now).price
+        if quote["price_low"] * (1 - TOLERANCE) <= truth <= quote["price_high"] * (1 + TOLERANCE):
+            return
+        honest, lying = self._groups(quote, now)
+        if len(lying) >= len(honest):
+            self._findings.outvoted += 1
+            return
+        self._findings.violated(
+            "price",
+            f"{quote['symbol']} {quote['grade']} {quote['price']} [{quote['price_low']}, {quote['price_high']}] instead"
+            f" of {truth} at {now:%H:%M:%S}; honest {sorted(honest)}, lying {sorted(lying)}; {quote['summary']}",
+        )
+
+    def _groups(self, quote: Mapping[str, Any], now: datetime) -> tuple[set[str], set[str]]:
+        """Upstream groups that told the truth about now, and those of which one did not tell the truth."""
+        honest, lying = set(), set()
+        for seen in quote["observations"]:
+            then = min(now, datetime.fromisoformat(seen["event_time"])) if seen["event_time"] else now
+            truth = self._world.desk.market.snapshot(quote["symbol"], then).price
+            group = seen["upstream_group"]
+            if abs(seen["price"] / truth - 1) > HONEST_WITHIN:
+                lying.add(group)
+            elif seen["delay_s"] is not None and seen["delay_s"] <= FRESH_S:
+                honest.add(group)
+        return honest - lying, lying
+
+    def _look_at_availability(self, asked: Asked, quotes: Mapping[str, Any]) -> None:
+        episode = self._world.episode
+        if len(episode.reachable & self._roomy) < 2 or abs(episode.offset_s) > 1.0:
+            return
+        wanted = [symbol for symbol in asked.arguments["symbols"] if symbol not in NAMELESS]
+        missing = [symbol for symbol in wanted if symbol not in quotes]
+        self._findings.promised += len(wanted)
+        self._findings.answered += len(wanted) - len(missing)
+        if missing:
+            why = {f["symbol"]: f["sources"] for f in asked.content["failures"]}
+            self._findings.violated("unanswered", f"{missing[0]}: {why.get(missing[0])}; {episode}")
+
+    def _look_at_outage(self, asked: Asked, quotes: Mapping[str, Any]) -> None:
+        """What was known before is told with its age, and at no better grade than that age allows."""
+        now = self._world.clock.monotonic()
+        for symbol in asked.arguments["symbols"]:
+            known = self._known.get(symbol)
+            quote = quotes.get(symbol)
+            if quote is not None:
+                self._findings.told += 1
+                if quote["delay_s"] is None or (quote["grade"] == "A" and quote["delay_s"] > 5.0):
+                    self._findings.violated("outage", f"{symbol} {quote['grade']}, {quote['delay_s']} s old")
+            elif known is not None and now - known[0] < KNOWN_FOR_S and abs(self._world.episode.offset_s) < 60:
+                self._findings.violated("outage", f"{symbol} was known {now - known[0]:.0f} s ago and is not told")
+
+
+def _named(asked: Asked) -> str:
+    return f"{asked.tool} {str(asked.arguments)[:120]}"
