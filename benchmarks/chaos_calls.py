@@ -82,7 +82,7 @@ def draw_call(rng: random.Random, evidence: deque[str]) -> Asked:
 
 
 def _quote_arguments(rng: random.Random) -> dict[str, Any]:
-    count = rng.choice((1, 1, 1, 1, 2, 3, 5)) if rng.random() < 0.97 else 40
+    count = rng.choice((1, 1, 1, 1, 2, 3, 5)) if rng.random() < 0.99 else 40
     symbols = list(dict.fromkeys(_symbol(rng) for _ in range(count)))
     if rng.random() < 0.04:
         symbols.append(rng.choice(NAMELESS))
@@ -99,4 +99,14 @@ def _quote_arguments(rng: random.Random) -> dict[str, Any]:
 
 def _symbol(rng: random.Random) -> str:
     """Few are asked for often."""
-    return SYMBOLS[min(int(rng.paretovariate(0.9)) - 1, len(SYMBOLS) - 1)] if rng.random() < 0.6 else rng.choice(SYMBOLS)
+    return (
+        SYMBOLS[min(int(rng.paretovariate(0.9)) - 1, len(SYMBOLS) - 1)] if rng.random() < 0.6 else rng.choice(SYMBOLS)
+    )
+
+
+def draw_quiet_call(rng: random.Random) -> tuple[str, dict[str, Any]]:
+    """A call that is neither wrong nor given up, for a run in real time."""
+    while True:
+        asked = draw_call(rng, deque())
+        if (asked.tool, asked.arguments) not in WRONG_ARGUMENTS:
+            return asked.tool, asked.arguments

@@ -24,7 +24,7 @@ FRESH_S: Final = 30.0
 KNOWN_FOR_S: Final = 600.0
 """During an outage what was known so long ago must still be told."""
 CODES: Final = frozenset(kind.value for kind in FailureKind)
-_GRADES: Final = "ABCDF"
+NO_OPINION: Final = frozenset({FailureKind.UNSUPPORTED, FailureKind.RETIRED, FailureKind.UNAUTHORIZED})
 
 
 @dataclass
@@ -109,7 +109,10 @@ class Judge:
             if not said <= CODES:
                 self._findings.violated("codes", f"{_named(asked)}: {sorted(said - CODES)}")
             known = failure["symbol"] and failure["symbol"] not in NAMELESS
-            if code == FailureKind.UNKNOWN_SYMBOL and known:
+            told = [kind for kind in failure.get("sources", {}).values() if kind not in NO_OPINION]
+            silent = [kind for kind in told if kind != FailureKind.UNKNOWN_SYMBOL]
+            # One source alone that was asked for by name may say so, and one that fails may be the only one.
+            if code == FailureKind.UNKNOWN_SYMBOL and known and silent:
                 self._findings.violated(
                     "unknown", f"{_named(asked)}: {failure['symbol']} told as unknown: {failure['sources']}"
                 )
@@ -183,7 +186,11 @@ class Judge:
             if quote is not None:
                 self._findings.told += 1
                 if quote["delay_s"] is None or (quote["grade"] == "A" and quote["delay_s"] > 5.0):
-                    self._findings.violated("outage", f"{symbol} {quote['grade']}, {quote['delay_s']} s old")
+                    self._findings.violated(
+                        "outage",
+                        f"{symbol} {quote['grade']}, {quote['delay_s']} s old: {quote['summary']}; {quote['session']}"
+                        f" {self._world.clock.now():%H:%M:%S} {self._world.episode.offset_s} s off",
+                    )
             elif known is not None and now - known[0] < KNOWN_FOR_S and abs(self._world.episode.offset_s) < 60:
                 self._findings.violated("outage", f"{symbol} was known {now - known[0]:.0f} s ago and is not told")
 

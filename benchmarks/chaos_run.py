@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +20,15 @@ from typing import Final
 
 import anyio
 
-from chaos_calls import Asked, draw_call
+from chaos_calls import draw_call
 from chaos_checks import Findings, Judge
 from chaos_clock import EventClock, RealWork
-from chaos_disk import Disk
 from chaos_network import Network
 from chaos_plan import ROOMY, Episode, episode
-from chaos_world import START, ChaosWorld, chaos_world, settings_of
+from chaos_world import START, ChaosWorld, Outside, chaos_world, settings_of
+from mdagent_mcp.config.settings import Settings
+from mdagent_mcp.domain.vendor import Quota
+from mdagent_mcp.vendors.registry import VENDORS
 
 PAUSE_S: Final = (0.5, 6.0)
 LULL_CHANCE: Final = 0.004
@@ -35,6 +37,10 @@ LULL_S: Final = (600.0, 7200.0)
 RESTART_EVERY: Final = 1500
 """Calls after which the server is closed and opened again on the same data directory."""
 WARM_UP_SHARE: Final = 0.5
+CHARGED_BY_SYMBOL: Final = frozenset({"twelve_data"})
+"""Vendors that count symbols and not calls; there the sandbox's own count is the judge."""
+SHORTEST_WINDOW_S: Final = 5.0
+"""In shorter ones the way to the vendor alone may push more calls together than were sent."""
 MOST_GROWTH: Final = 0.15
 """Of what is allocated, from the middle to the end of a life; caches are full long before."""
 
@@ -67,7 +73,6 @@ class Outcome:
         findings: what was checked.
         sent: requests by vendor.
         hit: network faults that befell a request.
-        overruns: calls that a vendor refused for their number by its own count.
         disk_refused: writes that the disk refused.
         took_s: real seconds.
         grown: share by which allocated blocks grew.
@@ -77,7 +82,6 @@ class Outcome:
     findings: Findings = field(default_factory=Findings)
     sent: Counter[str] = field(default_factory=Counter)
     hit: Counter[str] = field(default_factory=Counter)
-    overruns: int = 0
     disk_refused: int = 0
     took_s: float = 0.0
     grown: float = 0.0
@@ -135,18 +139,41 @@ def run_plan(plan: Plan) -> Outcome:
 
 async def _live(plan: Plan, outcome: Outcome, directory: Path) -> None:
     """Several lives of a server on one data directory."""
-    real, disk, left, life = RealWork(), Disk(), plan.calls, 0
-    clock = EventClock(START, real)
+    real, left, life = RealWork(), plan.calls, 0
+    outside, settings = Outside.of(plan.seed, EventClock(START, real)), settings_of(tight=plan.tight)
     rng = random.Random(f"plan {plan.seed}")
-    with disk.installed(), real.installed():
+    with outside.disk.installed(), real.installed():
         while left > 0:
             calls = min(left, RESTART_EVERY)
-            seed = plan.seed * 1000 + life
-            async with chaos_world(seed, settings_of(tight=plan.tight), clock, disk, directory) as world:
+            async with chaos_world(plan.seed * 1000 + life, settings, outside, directory) as world:
                 await _play(world, plan, outcome, rng, calls)
-            _look_for_leaks(world.network, outcome)
+            _look_for_leaks(outside.network, outcome)
             left, life = left - calls, life + 1
-    outcome.disk_refused = disk.refused
+    _take_stock(outside, settings, outcome)
+
+
+def _take_stock(outside: Outside, settings: Settings, outcome: Outcome) -> None:
+    """What network, disk and vendors counted."""
+    network = outside.network
+    outcome.sent, outcome.hit, outcome.disk_refused = network.sent, network.hit, outside.disk.refused
+    for vendor, at in network.refused:
+        outcome.findings.violated("quota", f"{vendor} refused a call for its number at {at:.1f} s")
+    for vendor in VENDORS:
+        plan = vendor.plans.get(settings.source(vendor.id).plan)
+        for quota in () if plan is None or vendor.id in CHARGED_BY_SYMBOL else plan.quotas:
+            most = most_in_window(network.arrivals.get(vendor.id, ()), quota)
+            if quota.window_s >= SHORTEST_WINDOW_S and most > quota.limit:
+                outcome.findings.violated("quota", f"{vendor.id}: {most} calls in a window of {quota.window_s:g} s")
+
+
+def most_in_window(arrivals: Sequence[float], quota: Quota) -> int:
+    """The most calls that any window of a quota ever held, sliding, as exactly as the vendor could count."""
+    most = first = 0
+    for last, at in enumerate(arrivals):
+        while arrivals[first] <= at - quota.window_s:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
 
 
 async def _play(world: ChaosWorld, plan: Plan, outcome: Outcome, rng: random.Random, calls: int) -> None:
@@ -171,11 +198,6 @@ async def _play(world: ChaosWorld, plan: Plan, outcome: Outcome, rng: random.Ran
     if calls >= RESTART_EVERY and outcome.grown > MOST_GROWTH:
         outcome.findings.violated("memory", f"allocated blocks grew by {outcome.grown:.1%} in half a life")
     world.begin(Episode(0.0))
-    outcome.sent.update(world.network.sent)
-    outcome.hit.update(world.network.hit)
-    outcome.overruns += len(world.network.refused)
-    for vendor, at in world.network.refused:
-        outcome.findings.violated("quota", f"{vendor} refused a call at {at:.1f} s")
 
 
 def _blocks() -> int:
@@ -189,8 +211,3 @@ def _look_for_leaks(network: Network, outcome: Outcome) -> None:
         outcome.findings.violated("leak", f"{len(tasks)} tasks: {tasks[0].get_name()} {tasks[0].get_coro()}")
     if network.open_streams:
         outcome.findings.violated("leak", f"{network.open_streams} bodies were not closed")
-
-
-def calls_of(asked: list[Asked]) -> Counter[str]:
-    """How often each tool was called."""
-    return Counter(a.tool for a in asked)

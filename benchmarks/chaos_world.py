@@ -129,38 +129,57 @@ def settings_of(*, tight: bool, shared_url: str | None = None) -> Settings:
     return load(environ).settings
 
 
+@dataclass
+class Outside:
+    """What outlives a server: the vendors, the network and the disk.
+
+    Attributes:
+        clock: the true time.
+        desk: the sandbox's books and faults.
+        network: between server and vendors.
+        disk: under the data directory.
+        app: the sandbox.
+    """
+
+    clock: EventClock
+    desk: Desk
+    network: Network
+    disk: Disk
+    app: httpx.ASGITransport
+
+    @classmethod
+    def of(cls, seed: int, clock: EventClock) -> Outside:
+        """All well."""
+        desk = Desk(SimulatedMarket(SEED), clock, FaultBoard(Faults(), seed))
+        network = Network(clock, random.Random(f"network {seed}"))
+        return cls(clock, desk, network, Disk(), httpx.ASGITransport(app_of(desk)))
+
+
 @asynccontextmanager
 async def chaos_world(
-    seed: int, settings: Settings, clock: EventClock, disk: Disk, data_dir: Path | None
+    seed: int, settings: Settings, outside: Outside, data_dir: Path | None
 ) -> AsyncIterator[ChaosWorld]:
     """A server and a client; all is well until an episode begins.
 
     Args:
-        seed: of everything that is left to chance.
+        seed: of the engine's chance.
         settings: the server's.
-        clock: the true time.
-        disk: installed under every database.
+        outside: its disk is installed under every database by the caller.
         data_dir: where memory is kept.
     """
+    clock, network = outside.clock, outside.network
     skewed = SkewedClock(clock)
-    desk = Desk(SimulatedMarket(SEED), clock, FaultBoard(Faults(), seed))
-    network = Network(clock, random.Random(f"network {seed}"))
-    app = httpx.ASGITransport(app_of(desk))
 
     def opened() -> AbstractAsyncContextManager[MarketData]:
         return open_app(
             settings,
             clock=skewed,
             data_dir=data_dir,
-            open_transport=lambda vendor: ChaosLine(vendor, network, app),
+            open_transport=lambda vendor: ChaosLine(vendor, network, outside.app),
             rng=random.Random(f"engine {seed}"),
         )
 
     async with Client(build_server(opened, skewed, "test")) as client:
         # The engine opens in the background, in real time; the run begins when it is open.
         await client.call_tool("source_status", {})
-        world = ChaosWorld(client, clock, skewed, desk, network, disk)
-        try:
-            yield world
-        finally:
-            desk.closing.set()
+        yield ChaosWorld(client, clock, skewed, outside.desk, network, outside.disk)
