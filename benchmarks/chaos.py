@@ -6,7 +6,8 @@ A real MCP client, the real server with its store on disk, and six sources of th
 under a hand-turned clock. Episodes of some minutes, drawn by the seed, mix faults of the vendors, of the network, of the
 disk and of the server's wall clock; `docs/chaos.md` lists them, and what is promised. Odd seeds have keys whose quotas
 leave room, so that availability can be judged; even ones the smallest plans, so that quotas are what is scarce. Seeds
-divisible by three leave the wall clock right. With `--majority` most sources lie, which only is reported.
+divisible by three leave the wall clock right; those divisible by five keep budgets on a Valkey server that is killed now
+and then. With `--majority` most sources lie, which only is reported.
 
 Printed are a line per seed, what did not hold in words, and how to run that seed alone. The exit code is 1 when
 anything did not hold.
@@ -29,7 +30,12 @@ MAJORITY: Final = 4
 def plan_of(seed: int, calls: int, *, majority: bool = False) -> Plan:
     """What a seed does."""
     return Plan(
-        seed, calls, tight=seed % 2 == 0, jumps=seed % 3 != 0 and not majority, liars=MAJORITY if majority else None
+        seed,
+        calls,
+        tight=seed % 2 == 0,
+        jumps=seed % 3 != 0 and not majority,
+        liars=MAJORITY if majority else None,
+        valkey=seed % 5 == 0,
     )
 
 
@@ -48,11 +54,13 @@ def line(outcome: Outcome) -> str:
     found, plan = outcome.findings, outcome.plan
     grades = " ".join(f"{found.grades[grade]}{grade}" for grade in "ABCDF")
     kind = ("tight" if plan.tight else "roomy") + (", clock jumps" if plan.jumps else "")
+    kind += f", Valkey killed {outcome.kills}x" if plan.valkey else ""
     reachable = f"{found.answered} of {found.promised} answered" if found.promised else "quotas are the limit"
     return (
         f"seed {plan.seed:3} ({kind}): {found.calls.total():,} calls, {outcome.sent.total():,} requests,"
         f" {outcome.hit.total():,} hit on their way, {outcome.disk_refused:,} writes refused, {grades}; {reachable},"
         f" {found.told} told from before an outage, {found.outvoted} wrong where liars were as many as honest,"
+        f" {outcome.after_jump} calls beyond a quota after a clock was set forwards,"
         f" slowest {found.slowest_s:.2f} s, blocks {outcome.grown:+.1%} ({outcome.took_s:.0f} s)"
     )
 

@@ -23,6 +23,8 @@ FRESH_S: Final = 30.0
 """A source later than this confirms nothing about now."""
 KNOWN_FOR_S: Final = 600.0
 """During an outage what was known so long ago must still be told."""
+KNOWABLE_OFFSET_S: Final = 60.0
+"""By a clock that is more wrong than this nobody can tell how old a price is."""
 CODES: Final = frozenset(kind.value for kind in FailureKind)
 NO_OPINION: Final = frozenset({FailureKind.UNSUPPORTED, FailureKind.RETIRED, FailureKind.UNAUTHORIZED})
 
@@ -41,6 +43,7 @@ class Findings:
         answered: those of them that were answered.
         told: symbols that were told from before an outage.
         outvoted: wrong A and B where the honest were no majority among those who answered.
+        outvoted_words: those in words.
         slowest_s: the longest call.
     """
 
@@ -53,6 +56,7 @@ class Findings:
     answered: int = 0
     told: int = 0
     outvoted: int = 0
+    outvoted_words: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
 
     def violated(self, invariant: str, what: str) -> None:
@@ -143,14 +147,15 @@ class Judge:
         if quote["price_low"] * (1 - TOLERANCE) <= truth <= quote["price_high"] * (1 + TOLERANCE):
             return
         honest, lying = self._groups(quote, now)
-        if len(lying) >= len(honest):
-            self._findings.outvoted += 1
-            return
-        self._findings.violated(
-            "price",
+        words = (
             f"{quote['symbol']} {quote['grade']} {quote['price']} [{quote['price_low']}, {quote['price_high']}] instead"
-            f" of {truth} at {now:%H:%M:%S}; honest {sorted(honest)}, lying {sorted(lying)}; {quote['summary']}",
+            f" of {truth} at {now:%H:%M:%S}; honest {sorted(honest)}, lying {sorted(lying)}; {quote['summary']}"
         )
+        if len(lying) < len(honest):
+            self._findings.violated("price", words)
+            return
+        self._findings.outvoted += 1
+        self._findings.outvoted_words.append(f"{words}; {self._world.episode}")
 
     def _groups(self, quote: Mapping[str, Any], now: datetime) -> tuple[set[str], set[str]]:
         """Upstream groups that told the truth about now, and those of which one did not tell the truth."""
@@ -185,13 +190,18 @@ class Judge:
             quote = quotes.get(symbol)
             if quote is not None:
                 self._findings.told += 1
-                if quote["delay_s"] is None or (quote["grade"] == "A" and quote["delay_s"] > 5.0):
+                ageless = quote["delay_s"] is None and abs(self._world.episode.offset_s) < KNOWABLE_OFFSET_S
+                if ageless or (quote["grade"] == "A" and (quote["delay_s"] or 0.0) > 5.0):
                     self._findings.violated(
                         "outage",
                         f"{symbol} {quote['grade']}, {quote['delay_s']} s old: {quote['summary']}; {quote['session']}"
                         f" {self._world.clock.now():%H:%M:%S} {self._world.episode.offset_s} s off",
                     )
-            elif known is not None and now - known[0] < KNOWN_FOR_S and abs(self._world.episode.offset_s) < 60:
+            elif (
+                known is not None
+                and now - known[0] < KNOWN_FOR_S
+                and abs(self._world.episode.offset_s) < KNOWABLE_OFFSET_S
+            ):
                 self._findings.violated("outage", f"{symbol} was known {now - known[0]:.0f} s ago and is not told")
 
 

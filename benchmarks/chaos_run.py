@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from chaos_checks import Findings, Judge
 from chaos_clock import EventClock, RealWork
 from chaos_network import Network
 from chaos_plan import ROOMY, Episode, episode
+from chaos_valkey import budgets_on_valkey
 from chaos_world import START, ChaosWorld, Outside, chaos_world, settings_of
 from mdagent_mcp.config.settings import Settings
 from mdagent_mcp.domain.vendor import Quota
@@ -41,6 +42,9 @@ CHARGED_BY_SYMBOL: Final = frozenset({"twelve_data"})
 """Vendors that count symbols and not calls; there the sandbox's own count is the judge."""
 SHORTEST_WINDOW_S: Final = 5.0
 """In shorter ones the way to the vendor alone may push more calls together than were sent."""
+REFUSED_WITHIN_S: Final = 86_400.0
+"""The longest window of a quota: a refusal does not say which one was exceeded."""
+JUMP_MARGIN_S: Final = 5.0
 MOST_GROWTH: Final = 0.15
 """Of what is allocated, from the middle to the end of a life; caches are full long before."""
 
@@ -55,6 +59,7 @@ class Plan:
         tight: whether keys have the smallest plans.
         liars: sources that lie at once; None for none, one or two.
         jumps: whether the server's clock is set wrong.
+        valkey: whether budgets are kept on a Valkey server, which is killed now and then.
     """
 
     seed: int
@@ -62,6 +67,7 @@ class Plan:
     tight: bool = False
     liars: int | None = None
     jumps: bool = True
+    valkey: bool = False
 
 
 @dataclass
@@ -73,7 +79,10 @@ class Outcome:
         findings: what was checked.
         sent: requests by vendor.
         hit: network faults that befell a request.
+        forward_jumps: true seconds at which the server's wall clock was set forwards.
+        after_jump: calls beyond a quota in a window within which that was done: reported, not judged.
         disk_refused: writes that the disk refused.
+        kills: times that the Valkey server was killed.
         took_s: real seconds.
         grown: share by which allocated blocks grew.
     """
@@ -82,7 +91,10 @@ class Outcome:
     findings: Findings = field(default_factory=Findings)
     sent: Counter[str] = field(default_factory=Counter)
     hit: Counter[str] = field(default_factory=Counter)
+    forward_jumps: list[float] = field(default_factory=list)
+    after_jump: int = 0
     disk_refused: int = 0
+    kills: int = 0
     took_s: float = 0.0
     grown: float = 0.0
 
@@ -115,7 +127,7 @@ class LoggedErrors(logging.Handler):
 
 
 @contextmanager
-def _errors_noted(findings: Findings) -> Iterator[None]:
+def errors_noted(findings: Findings) -> Iterator[None]:
     handler, root = LoggedErrors(findings), logging.getLogger()
     root.addHandler(handler)
     try:
@@ -128,7 +140,7 @@ def run_plan(plan: Plan) -> Outcome:
     """Run one seed in an event loop of its own."""
     outcome, started = Outcome(plan), time.perf_counter()
     before = Census.now()
-    with tempfile.TemporaryDirectory() as directory, _errors_noted(outcome.findings):
+    with tempfile.TemporaryDirectory() as directory, errors_noted(outcome.findings):
         anyio.run(_live, plan, outcome, Path(directory))
     after = Census.now()
     if after.files > before.files or after.threads > before.threads:
@@ -140,40 +152,49 @@ def run_plan(plan: Plan) -> Outcome:
 async def _live(plan: Plan, outcome: Outcome, directory: Path) -> None:
     """Several lives of a server on one data directory."""
     real, left, life = RealWork(), plan.calls, 0
-    outside, settings = Outside.of(plan.seed, EventClock(START, real)), settings_of(tight=plan.tight)
-    rng = random.Random(f"plan {plan.seed}")
-    with outside.disk.installed(), real.installed():
+    outside, rng = Outside.of(plan.seed, EventClock(START, real)), random.Random(f"plan {plan.seed}")
+    with ExitStack() as stack:
+        stack.enter_context(outside.disk.installed())
+        stack.enter_context(real.installed())
+        if plan.valkey:
+            outside.valkey = stack.enter_context(budgets_on_valkey(outside.clock, real))
+        settings = settings_of(tight=plan.tight, shared_url=outside.valkey.url if outside.valkey else None)
         while left > 0:
             calls = min(left, RESTART_EVERY)
             async with chaos_world(plan.seed * 1000 + life, settings, outside, directory) as world:
                 await _play(world, plan, outcome, rng, calls)
             _look_for_leaks(outside.network, outcome)
             left, life = left - calls, life + 1
-    _take_stock(outside, settings, outcome)
+        _take_stock(outside, settings, outcome)
 
 
 def _take_stock(outside: Outside, settings: Settings, outcome: Outcome) -> None:
     """What network, disk and vendors counted."""
     network = outside.network
     outcome.sent, outcome.hit, outcome.disk_refused = network.sent, network.hit, outside.disk.refused
-    for vendor, at in network.refused:
-        outcome.findings.violated("quota", f"{vendor} refused a call for its number at {at:.1f} s")
+    outcome.kills = outside.valkey.kills if outside.valkey else 0
+    for name, at in network.refused:
+        _overrun(outcome, name, at, REFUSED_WITHIN_S)
     for vendor in VENDORS:
         plan = vendor.plans.get(settings.source(vendor.id).plan)
         for quota in () if plan is None or vendor.id in CHARGED_BY_SYMBOL else plan.quotas:
-            most = most_in_window(network.arrivals.get(vendor.id, ()), quota)
-            if quota.window_s >= SHORTEST_WINDOW_S and most > quota.limit:
-                outcome.findings.violated("quota", f"{vendor.id}: {most} calls in a window of {quota.window_s:g} s")
+            for at in (
+                () if quota.window_s < SHORTEST_WINDOW_S else overruns(network.arrivals.get(vendor.id, ()), quota)
+            ):
+                _overrun(outcome, vendor.id, at, quota.window_s)
 
 
-def most_in_window(arrivals: Sequence[float], quota: Quota) -> int:
-    """The most calls that any window of a quota ever held, sliding, as exactly as the vendor could count."""
-    most = first = 0
-    for last, at in enumerate(arrivals):
-        while arrivals[first] <= at - quota.window_s:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
+def _overrun(outcome: Outcome, vendor: str, at: float, window_s: float) -> None:
+    """A quota was exceeded; by a clock that was set forwards within its window nobody could have known."""
+    if any(at - window_s - JUMP_MARGIN_S <= jump <= at for jump in outcome.forward_jumps):
+        outcome.after_jump += 1
+    else:
+        outcome.findings.violated("quota", f"{vendor}: more than a window of {window_s:g} s allows, at {at:.1f} s")
+
+
+def overruns(arrivals: Sequence[float], quota: Quota) -> list[float]:
+    """When a window of a quota held more than its limit, sliding, as exactly as the vendor could count."""
+    return [at for first, at in zip(arrivals, arrivals[quota.limit :], strict=False) if at - first < quota.window_s]
 
 
 async def _play(world: ChaosWorld, plan: Plan, outcome: Outcome, rng: random.Random, calls: int) -> None:
@@ -184,6 +205,8 @@ async def _play(world: ChaosWorld, plan: Plan, outcome: Outcome, rng: random.Ran
         if world.clock.monotonic() >= until:
             drawn = episode(rng, liars=plan.liars, jumps=plan.jumps)
             until = world.clock.monotonic() + drawn.lasts_s
+            if drawn.offset_s > world.episode.offset_s:
+                outcome.forward_jumps.append(world.clock.monotonic())
             world.begin(drawn)
         batch = [draw_call(rng, evidence) for _ in range(min(rng.choice((1, 1, 1, 1, 2, 4, 8)), calls - made))]
         await world.run(*batch)

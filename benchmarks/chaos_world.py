@@ -23,6 +23,7 @@ from chaos_clock import EventClock, SkewedClock
 from chaos_disk import Disk
 from chaos_network import ChaosLine, Network
 from chaos_plan import SOURCES, Episode
+from chaos_valkey import KillableValkey
 from mdagent_mcp.app import open_app
 from mdagent_mcp.config.loading import load
 from mdagent_mcp.config.settings import Settings
@@ -60,6 +61,7 @@ class ChaosWorld:
         desk: the sandbox's books and faults.
         network: between server and vendors.
         disk: under the data directory.
+        valkey: keeps the budgets; None where the disk does.
         episode: what goes wrong now.
     """
 
@@ -69,6 +71,7 @@ class ChaosWorld:
     desk: Desk
     network: Network
     disk: Disk
+    valkey: KillableValkey | None = None
     episode: Episode = field(default_factory=lambda: Episode(0.0))
 
     def begin(self, episode: Episode) -> None:
@@ -79,6 +82,8 @@ class ChaosWorld:
         self.network.faults = episode.links
         self.network.throttled = frozenset(f.vendor for f in faults.items if f.kind is FaultKind.THROTTLE)
         self.disk.state = episode.disk
+        if self.valkey is not None:
+            self.valkey.set_down(down=episode.valkey_down)
         self.skewed.offset_s = episode.offset_s
 
     async def run(self, *calls: Asked) -> None:
@@ -139,6 +144,7 @@ class Outside:
         network: between server and vendors.
         disk: under the data directory.
         app: the sandbox.
+        valkey: keeps the budgets; None where the disk does.
     """
 
     clock: EventClock
@@ -146,6 +152,7 @@ class Outside:
     network: Network
     disk: Disk
     app: httpx.ASGITransport
+    valkey: KillableValkey | None = None
 
     @classmethod
     def of(cls, seed: int, clock: EventClock) -> Outside:
@@ -182,4 +189,4 @@ async def chaos_world(
     async with Client(build_server(opened, skewed, "test")) as client:
         # The engine opens in the background, in real time; the run begins when it is open.
         await client.call_tool("source_status", {})
-        yield ChaosWorld(client, clock, skewed, outside.desk, network, outside.disk)
+        yield ChaosWorld(client, clock, skewed, outside.desk, network, outside.disk, outside.valkey)

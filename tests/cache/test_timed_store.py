@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -29,9 +30,13 @@ def test_an_age_of_zero_finds_nothing() -> None:
     assert store.fresh("AAPL", NOON, 0.0) is None
 
 
-def test_a_clock_that_is_set_back_makes_nothing_older() -> None:
-    """A wall clock that jumps back must not produce a negative age."""
-    assert Entry(1, NOON).age_s(NOON - timedelta(hours=1)) == 0.0
+def test_what_was_stored_before_the_clock_was_set_back_is_not_fresh() -> None:
+    """Counted as new, it would be served until the clock had caught up: for hours, and nobody would be asked."""
+    assert Entry(1, NOON).age_s(NOON - timedelta(hours=1)) == math.inf
+    store: TimedStore[str, int] = TimedStore(4)
+    store.store("AAPL", 1, NOON)
+    assert store.fresh("AAPL", NOON - timedelta(seconds=1), 600.0) is None
+    assert store.find("AAPL") == Entry(1, NOON)
 
 
 def test_amending_keeps_the_age() -> None:

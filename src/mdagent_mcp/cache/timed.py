@@ -5,6 +5,7 @@ Values are kept with the instant they were stored. The least recently used entry
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ class Entry(Generic[ValueT]):
     stored_at: datetime
 
     def age_s(self, now: datetime) -> float:
-        """Seconds since it was stored; a clock set back counts as no time at all."""
-        return max(0.0, (now - self.stored_at).total_seconds())
+        """Seconds since it was stored; infinite when the clock was set back since, for then nobody can tell."""
+        age_s = (now - self.stored_at).total_seconds()
+        return age_s if age_s >= 0 else math.inf
 
 
 class TimedStore(Generic[KeyT, ValueT]):

@@ -263,7 +263,7 @@ class QuoteEngine:
         judgement = self._judge(inquiry.instrument, entry.value.quotes, inquiry.failures)
         if judgement is None or not at_least(judgement.grade, inquiry.key.min_grade or Grade.D):
             return None
-        told = f"No source answers now; this is what was known {duration_text(entry.age_s(judgement.judged_at))} ago. "
+        told = f"No source answers now; this is what was known {_ago(entry.age_s(judgement.judged_at))}. "
         known = replace(answer(judgement, self._parts.evidence_id("q")), cached=True)
         known = replace(known, summary=told + known.summary)
         self._parts.memory.keep(known)
@@ -375,3 +375,8 @@ class QuoteEngine:
             grade, price = (result.grade, result.price) if isinstance(result, QuoteAnswer) else (None, None)
             cached = instrument.symbol not in asking
             self._parts.emit(Graded(instrument.symbol, Endpoint.QUOTE, now, grade, cached, elapsed, price))
+
+
+def _ago(age_s: float) -> str:
+    """How long ago, in words."""
+    return f"{duration_text(age_s)} ago" if math.isfinite(age_s) else "before this machine's clock was set back"
