@@ -43,6 +43,7 @@ class Findings:
         answered: those of them that were answered.
         told: symbols that were told from before an outage.
         outvoted: wrong A and B where the honest were no majority among those who answered.
+        nameless: prices, graded C or lower, of symbols that do not exist.
         outvoted_words: those in words.
         slowest_s: the longest call.
     """
@@ -56,6 +57,7 @@ class Findings:
     answered: int = 0
     told: int = 0
     outvoted: int = 0
+    nameless: int = 0
     outvoted_words: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
 
@@ -125,10 +127,13 @@ class Judge:
         quotes = {quote["symbol"]: quote for quote in asked.content.get("quotes", ())}
         for symbol, quote in quotes.items():
             self._findings.grades[quote["grade"]] += 1
-            if symbol in NAMELESS:
-                self._findings.violated("price", f"{symbol}: a price of nothing: {quote['price']}")
-            else:
+            if symbol not in NAMELESS:
                 self._look_at_price(quote)
+            elif quote["grade"] in "AB":
+                words = f"{symbol} {quote['grade']}: a price of nothing: {quote['price']}, {quote['summary']}"
+                self._findings.violated("price", words)
+            else:
+                self._findings.nameless += 1
         if asked.is_plain_quote:
             self._look_at_availability(asked, quotes)
             if self._world.episode.outage:

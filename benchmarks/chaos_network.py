@@ -27,6 +27,8 @@ SPREAD: Final = 0.35
 """Standard deviation of the logarithm of a call's delay."""
 REFUSALS: Final = (b'"code":429', b'"code": 429', b"API call frequency", b"API rate limit")
 """What vendors write that refuse a call for its number with another status than 429."""
+BROUGHT_ALONG: Final = frozenset({"/yahoo/", "/yahoo/v1/test/getcrumb"})
+"""Requests for a token that a call brings along: they are charged, but sent whatever our own limit says."""
 DRIP_CHUNK: Final = 64
 DRIP_PAUSE_S: Final = 0.5
 
@@ -179,7 +181,8 @@ class ChaosLine(httpx.AsyncBaseTransport):
         await network.clock.sleep(network.delay_s() / 2)
         if fault in BEFORE_VENDOR:
             return _instead(fault, request, network)
-        network.arrivals.setdefault(self._vendor, []).append(network.clock.monotonic())
+        if request.url.path not in BROUGHT_ALONG:
+            network.arrivals.setdefault(self._vendor, []).append(network.clock.monotonic())
         response = await self._app.handle_async_request(request)
         content = await response.aread()
         await network.clock.sleep(network.delay_s() / 2)

@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +61,7 @@ class Plan:
         liars: sources that lie at once; None for none, one or two.
         jumps: whether the server's clock is set wrong.
         valkey: whether budgets are kept on a Valkey server, which is killed now and then.
+        episodes: these in turn, instead of drawn ones.
     """
 
     seed: int
@@ -68,6 +70,7 @@ class Plan:
     liars: int | None = None
     jumps: bool = True
     valkey: bool = False
+    episodes: tuple[Episode, ...] = ()
 
 
 @dataclass
@@ -200,10 +203,10 @@ def overruns(arrivals: Sequence[float], quota: Quota) -> list[float]:
 async def _play(world: ChaosWorld, plan: Plan, outcome: Outcome, rng: random.Random, calls: int) -> None:
     judge = Judge(world, outcome.findings, ROOMY if not plan.tight else frozenset())
     evidence: deque[str] = deque(maxlen=500)
-    made, until, blocks = 0, 0.0, 0
+    made, until, blocks, episodes = 0, 0.0, 0, _episodes(plan, rng)
     while made < calls:
         if world.clock.monotonic() >= until:
-            drawn = episode(rng, liars=plan.liars, jumps=plan.jumps)
+            drawn = next(episodes)
             until = world.clock.monotonic() + drawn.lasts_s
             if drawn.offset_s > world.episode.offset_s:
                 outcome.forward_jumps.append(world.clock.monotonic())
@@ -221,6 +224,13 @@ async def _play(world: ChaosWorld, plan: Plan, outcome: Outcome, rng: random.Ran
     if calls >= RESTART_EVERY and outcome.grown > MOST_GROWTH:
         outcome.findings.violated("memory", f"allocated blocks grew by {outcome.grown:.1%} in half a life")
     world.begin(Episode(0.0))
+
+
+def _episodes(plan: Plan, rng: random.Random) -> Iterator[Episode]:
+    if plan.episodes:
+        yield from cycle(plan.episodes)
+    while True:
+        yield episode(rng, liars=plan.liars, jumps=plan.jumps)
 
 
 def _blocks() -> int:

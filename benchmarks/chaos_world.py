@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -134,6 +135,12 @@ def settings_of(*, tight: bool, shared_url: str | None = None) -> Settings:
     return load(environ).settings
 
 
+@cache
+def _market() -> SimulatedMarket:
+    """The one market of all runs, which is a pure function and costs time to walk through."""
+    return SimulatedMarket(SEED)
+
+
 @dataclass
 class Outside:
     """What outlives a server: the vendors, the network and the disk.
@@ -157,7 +164,7 @@ class Outside:
     @classmethod
     def of(cls, seed: int, clock: EventClock) -> Outside:
         """All well."""
-        desk = Desk(SimulatedMarket(SEED), clock, FaultBoard(Faults(), seed))
+        desk = Desk(_market(), clock, FaultBoard(Faults(), seed))
         network = Network(clock, random.Random(f"network {seed}"))
         return cls(clock, desk, network, Disk(), httpx.ASGITransport(app_of(desk)))
 

@@ -1,0 +1,214 @@
+"""A small chaos run, and a defect planted against each invariant to see that it would be found."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+import chaos_run
+from chaos import missed, plan_of
+from chaos_disk import DiskState
+from chaos_network import LinkFault
+from chaos_plan import SOURCES, Episode, episode
+from chaos_run import Plan, run_plan
+from mdagent_mcp import app
+from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.domain.failures import Failure, FailureKind
+from mdagent_mcp.engine import quotes, refusals
+from mdagent_mcp.engine.inquiry import Inquiry
+from mdagent_mcp.engine.quotes import QuoteEngine
+from mdagent_mcp.resilience.quota import Admission
+from mdagent_mcp.sandbox.faults import FaultKind
+from mdagent_mcp.server import tools
+from mdagent_mcp.transport.budget_file import FileStore
+from mdagent_mcp.transport.budgets import Budget
+
+CALM = Episode(40.0)
+OUTAGE = Episode(60.0, links={source: ((LinkFault.REFUSED, 1.0),) for source in SOURCES}, outage=True)
+THEN_OUTAGE = (CALM, OUTAGE)
+
+
+def broken(plan: Plan) -> set[str]:
+    """The invariants that did not hold."""
+    return set(run_plan(plan).findings.violations)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_breaks_every_invariant_holds(seed: int) -> None:
+    """Roomy and scarce quotas, with clock jumps and without; the same code as `benchmarks/chaos.py` at length."""
+    outcome = run_plan(plan_of(seed, 50))
+    assert {name: outcome.findings.violations[name] for name in missed(outcome)} == {}
+    assert outcome.findings.calls.total() == 50
+    assert outcome.hit.total() > 0
+
+
+def test_a_valkey_server_that_is_killed_changes_nothing_that_was_promised() -> None:
+    """Budgets are decided from the mirror meanwhile; the server comes back empty."""
+    gone = Episode(30.0, valkey_down=True)
+    outcome = run_plan(Plan(5, 30, tight=True, valkey=True, episodes=(CALM, gone)))
+    assert outcome.findings.violations == {}
+    assert outcome.kills > 1
+
+
+def test_a_disk_that_refuses_every_write_changes_no_answer() -> None:
+    """Full, read-only and broken: what cannot be written waits, and nobody hears of it."""
+    states = tuple(Episode(15.0, disk=state) for state in DiskState if state.value[0])
+    outcome = run_plan(Plan(3, 30, episodes=states))
+    assert outcome.findings.violations == {}
+    assert outcome.disk_refused > 10
+    assert outcome.findings.answered == outcome.findings.promised > 10
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    """What was found once can be looked at again."""
+    first, again = (run_plan(plan_of(4, 25)) for _ in range(2))
+    assert (first.findings, first.sent, first.hit) == (again.findings, again.sent, again.hit)
+
+
+def _plant_wrong_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = quotes.judge_quote
+
+    def wrong(*args: Any) -> QuoteJudgement | None:
+        found = honest(*args)
+        if found is None:
+            return None
+        return replace(found, price=found.price * 1.02, price_low=found.price * 1.019, price_high=found.price * 1.021)
+
+    monkeypatch.setattr(quotes, "judge_quote", wrong)
+
+
+def _plant_slow_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = QuoteEngine.answer
+
+    async def slow(self: QuoteEngine, *args: Any) -> Any:
+        await self._parts.clock.sleep(11.0)
+        return await prompt(self, *args)
+
+    monkeypatch.setattr(QuoteEngine, "answer", slow)
+
+
+def _plant_endless_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(*_: Any) -> Any:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(QuoteEngine, "answer", endless)
+
+
+def _plant_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Through the source's own closing, since whatever the engine spawns ends with it.
+    kept: list[asyncio.Task[None]] = []
+    monkeypatch.setattr(
+        app, "_let_gather", lambda *_: kept.append(asyncio.get_running_loop().create_task(anyio.sleep_forever()))
+    )
+
+
+def _plant_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[FileStore] = []
+    monkeypatch.setattr(FileStore, "close", kept.append)
+
+
+def _plant_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chaos_run, "RESTART_EVERY", 20)
+    kept: list[list[list[int]]] = []
+    prompt = QuoteEngine.answer
+
+    async def hoarding(self: QuoteEngine, *args: Any) -> Any:
+        kept.append([[n] for n in range(20_000)])
+        return await prompt(self, *args)
+
+    monkeypatch.setattr(QuoteEngine, "answer", hoarding)
+
+
+def _plant_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(QuoteEngine, "_last_known", nothing)
+
+
+def _plant_single_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_first(self: QuoteEngine, inquiry: Inquiry) -> tuple[str, ...]:
+        return () if inquiry.asked else ("cboe",)
+
+    monkeypatch.setattr(QuoteEngine, "_order", only_first)
+
+
+def _plant_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def raising(*_: Any) -> Any:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(QuoteEngine, "answer", raising)
+
+
+def _plant_isolated_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(*_: Any) -> Any:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(QuoteEngine, "_tell_judged", raising)
+
+
+def _plant_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = tools.quotes_json
+
+    def renamed(*args: Any) -> dict[str, Any]:
+        shown = honest(*args)
+        return shown | {"failures": [failure | {"code": "oops"} for failure in shown["failures"]]}
+
+    monkeypatch.setattr(tools, "quotes_json", renamed)
+
+
+def _plant_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(failures: tuple[Failure, ...]) -> Failure | None:
+        return replace(failures[0], kind=FailureKind.UNKNOWN_SYMBOL) if failures else None
+
+    monkeypatch.setattr(refusals, "_naming", unknown)
+
+
+def _plant_spending(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def allow(*_: Any) -> Admission:
+        return Admission(allowed=True)
+
+    monkeypatch.setattr(Budget, "admit", allow)
+
+
+PLANTED = {
+    "price": (_plant_wrong_price, Plan(1, 10, episodes=(CALM,))),
+    "deadline: late": (_plant_slow_answer, Plan(1, 6, episodes=(CALM,))),
+    "deadline: never": (_plant_endless_answer, Plan(1, 6, episodes=(CALM,))),
+    "leak: task": (_plant_task, Plan(1, 3, episodes=(CALM,))),
+    "leak: file": (_plant_open_file, Plan(1, 6, episodes=(CALM,))),
+    "memory": (_plant_growth, Plan(1, 20, episodes=(CALM,))),
+    "unanswered": (_plant_single_source, Plan(1, 10, episodes=(Episode(60.0, ("cboe=server_error",)),))),
+    "outage": (_plant_forgetting, Plan(1, 50, episodes=THEN_OUTAGE)),
+    "no exception: escapes": (_plant_exception, Plan(1, 6, episodes=(CALM,))),
+    "no exception: isolated": (_plant_isolated_exception, Plan(1, 6, episodes=(CALM,))),
+    "codes": (_plant_code, Plan(1, 8, episodes=(OUTAGE,))),
+    "unknown": (_plant_unknown, Plan(1, 8, episodes=(OUTAGE,))),
+    "quota": (_plant_spending, Plan(1, 30, tight=True, episodes=(CALM,))),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED)
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_planted_defect_is_found(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it a run of the same kind finds nothing: see the tests above."""
+    plant, plan = PLANTED[what]
+    plant(monkeypatch)
+    assert what.partition(":")[0] in broken(plan)
+
+
+def test_episodes_are_drawn_from_everything_there_is() -> None:
+    """Every kind of fault of the sandbox and of the network comes up."""
+    rng = random.Random(1)
+    drawn = [episode(rng) for _ in range(600)]
+    kinds = {fault.partition("=")[2].partition(":")[0].partition(",")[0] for e in drawn for fault in e.sandbox}
+    assert kinds == set(FaultKind)
+    assert {fault for e in drawn for pairs in e.links.values() for fault, _ in pairs} == set(LinkFault)
+    assert {e.disk for e in drawn} == set(DiskState)
+    assert {e.outage for e in drawn} == {e.valkey_down for e in drawn} == {True, False}
+    assert len({e.offset_s for e in drawn}) > 8
