@@ -3,11 +3,11 @@
     python benchmarks/chaos.py [--calls 100000] [--seeds 10] [--first-seed 1] [--processes 2] [--majority]
 
 A real MCP client, the real server with its store on disk, and six sources of the sandbox, in one process per seed and
-under a hand-turned clock. Episodes of some minutes, drawn by the seed, mix faults of the vendors, of the network, of the
-disk and of the server's wall clock; `docs/chaos.md` lists them, and what is promised. Odd seeds have keys whose quotas
-leave room, so that availability can be judged; even ones the smallest plans, so that quotas are what is scarce. Seeds
-divisible by three leave the wall clock right; those divisible by five keep budgets on a Valkey server that is killed now
-and then. With `--majority` most sources lie, which only is reported.
+under a hand-turned clock. Episodes of some minutes, drawn by the seed, mix faults of the vendors, of the network, of
+the disk and of the server's wall clock; `docs/chaos.md` lists them, and what is promised. Odd seeds have keys whose
+quotas leave room, so that availability can be judged; even ones the smallest plans, so that quotas are what is scarce.
+Seeds divisible by three leave the wall clock right; those divisible by five keep budgets on a Valkey server that is
+killed now and then. With `--majority` most sources lie, which only is reported.
 
 Printed are a line per seed, what did not hold in words, and how to run that seed alone. The exit code is 1 when
 anything did not hold.
@@ -60,7 +60,8 @@ def line(outcome: Outcome) -> str:
         f"seed {plan.seed:3} ({kind}): {found.calls.total():,} calls, {outcome.sent.total():,} requests,"
         f" {outcome.hit.total():,} hit on their way, {outcome.disk_refused:,} writes refused, {grades}; {reachable},"
         f" {found.told} told from before an outage, {found.outvoted} wrong where liars were as many as honest,"
-        f" {found.nameless} C to F of symbols that do not exist, {outcome.after_jump} calls beyond a quota after a clock was set forwards,"
+        f" {found.nameless} C to F of symbols that do not exist,"
+        f" {outcome.after_jump} calls beyond a quota after a clock was set forwards,"
         f" slowest {found.slowest_s:.2f} s, blocks {outcome.grown:+.1%} ({outcome.took_s:.0f} s)"
     )
 

@@ -142,6 +142,7 @@ class Body(httpx.AsyncByteStream):
         network.open_streams += 1
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The chunks, late or too few where the fault says so."""
         if self._fault is LinkFault.DRIP:
             for at in range(0, len(self._content), DRIP_CHUNK):
                 await self._network.clock.sleep(DRIP_PAUSE_S)
@@ -157,6 +158,7 @@ class Body(httpx.AsyncByteStream):
         yield half if self._fault is LinkFault.CUT_BODY else self._content
 
     async def aclose(self) -> None:
+        """Count as closed."""
         if not self._closed:
             self._closed = True
             self._network.open_streams -= 1

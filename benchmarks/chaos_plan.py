@@ -49,6 +49,10 @@ TROUBLES: Final = (
 )
 
 
+Links = dict[str, tuple[tuple[LinkFault, float], ...]]
+"""Faults of the network by vendor, each with its chance."""
+
+
 @dataclass(frozen=True)
 class Episode:
     """Some minutes of trouble.
@@ -65,7 +69,7 @@ class Episode:
 
     lasts_s: float
     sandbox: tuple[str, ...] = ()
-    links: dict[str, tuple[tuple[LinkFault, float], ...]] = field(default_factory=dict)
+    links: Links = field(default_factory=dict)
     disk: DiskState = DiskState.WELL
     offset_s: float = 0.0
     outage: bool = False
@@ -93,9 +97,9 @@ def episode(rng: random.Random, *, liars: int | None = None, jumps: bool = True)
     offset = rng.choice(JUMPS_S) if jumps and rng.random() < 0.15 else 0.0
     valkey_down = rng.random() < 0.3
     if rng.random() < 0.08:
-        links = {source: ((rng.choice(OUTAGE_LINKS), 1.0),) for source in SOURCES}
-        return Episode(min(lasts, 90.0), (), links, disk, offset, outage=True, valkey_down=valkey_down)
-    links = {}
+        gone: Links = {source: ((rng.choice(OUTAGE_LINKS), 1.0),) for source in SOURCES}
+        return Episode(min(lasts, 90.0), (), gone, disk, offset, outage=True, valkey_down=valkey_down)
+    links: Links = {}
     for source in rng.sample(SOURCES, rng.choice((0, 0, 1, 2, 3))):
         kinds = rng.sample(tuple(LinkFault), rng.randint(1, 3))
         links[source] = tuple((kind, rng.choice((0.1, 0.3, 1.0))) for kind in kinds)
@@ -108,8 +112,7 @@ def _sandbox_faults(rng: random.Random, liars: int | None) -> tuple[str, ...]:
         chance = rng.choice(("", "", ",chance=0.3", ",first=4"))
         texts.append(f"{source}={rng.choice(TROUBLES)}{chance}")
     lying = rng.choice((0, 0, 1, 1, 2)) if liars is None else liars
-    for source in rng.sample(SOURCES, lying):
-        texts.append(f"{source}={rng.choice(LIES)}")
+    texts.extend(f"{source}={rng.choice(LIES)}" for source in rng.sample(SOURCES, lying))
     if rng.random() < 0.1:
         # One alone: when two say so, a symbol counts as unknown, and rightly.
         texts.append(f"{rng.choice(SOURCES)}=missing")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import random
 import sys
 import tempfile
@@ -113,7 +112,7 @@ class Census:
     def now(cls) -> Census:
         """Count."""
         gc.collect()
-        return cls(len(os.listdir("/proc/self/fd")), threading.active_count())
+        return cls(len(list(Path("/proc/self/fd").iterdir())), threading.active_count())
 
 
 class LoggedErrors(logging.Handler):
@@ -131,6 +130,7 @@ class LoggedErrors(logging.Handler):
 
 @contextmanager
 def errors_noted(findings: Findings) -> Iterator[None]:
+    """Note every error that is logged during the body."""
     handler, root = LoggedErrors(findings), logging.getLogger()
     root.addHandler(handler)
     try:

@@ -53,7 +53,7 @@ class Serving:
         root = Path("/proc") / str(self.process.pid)
         status = dict(line.split(":", 1) for line in (root / "status").read_text().splitlines())
         ticks = (root / "stat").read_text().rpartition(")")[2].split()[11:13]
-        files = len(os.listdir(root / "fd"))
+        files = len(list((root / "fd").iterdir()))
         cpu_s = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
         return Held(int(status["VmRSS"].split()[0]) / 1024, files, int(status["Threads"]), cpu_s)
 
@@ -67,7 +67,7 @@ class Serving:
         sockets = set()
         for entry in (root / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
-                sockets.add(os.readlink(entry))
+                sockets.add(str(entry.readlink()))
         rows = [line.split() for line in (root / "net" / "tcp").read_text().splitlines()[1:]]
         ports = {int(r[1].rpartition(":")[2], 16) for r in rows if r[3] == _LISTENING and f"socket:[{r[9]}]" in sockets}
         others = ports - {self.port}

@@ -17,7 +17,7 @@ from chaos_network import LinkFault
 from chaos_plan import SOURCES, Episode, episode
 from chaos_run import Plan, run_plan
 from mdagent_mcp import app
-from mdagent_mcp.consensus.quotes import QuoteJudgement
+from mdagent_mcp.consensus.quotes import QuoteJudgement, judge_quote
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.engine import quotes, refusals
 from mdagent_mcp.engine.inquiry import Inquiry
@@ -25,11 +25,12 @@ from mdagent_mcp.engine.quotes import QuoteEngine
 from mdagent_mcp.resilience.quota import Admission
 from mdagent_mcp.sandbox.faults import FaultKind
 from mdagent_mcp.server import tools
+from mdagent_mcp.server.views import quotes_json
 from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budgets import Budget
 
 CALM = Episode(40.0)
-OUTAGE = Episode(60.0, links={source: ((LinkFault.REFUSED, 1.0),) for source in SOURCES}, outage=True)
+OUTAGE = Episode(60.0, links=dict.fromkeys(SOURCES, ((LinkFault.REFUSED, 1.0),)), outage=True)
 THEN_OUTAGE = (CALM, OUTAGE)
 
 
@@ -49,8 +50,8 @@ def test_whatever_breaks_every_invariant_holds(seed: int) -> None:
 
 def test_a_valkey_server_that_is_killed_changes_nothing_that_was_promised() -> None:
     """Budgets are decided from the mirror meanwhile; the server comes back empty."""
-    gone = Episode(30.0, valkey_down=True)
-    outcome = run_plan(Plan(5, 30, tight=True, valkey=True, episodes=(CALM, gone)))
+    there, gone = Episode(12.0), Episode(12.0, valkey_down=True)
+    outcome = run_plan(Plan(5, 25, tight=True, valkey=True, episodes=(there, gone)))
     assert outcome.findings.violations == {}
     assert outcome.kills > 1
 
@@ -71,7 +72,7 @@ def test_the_same_seed_is_the_same_run() -> None:
 
 
 def _plant_wrong_price(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = quotes.judge_quote
+    honest = judge_quote
 
     def wrong(*args: Any) -> QuoteJudgement | None:
         found = honest(*args)
@@ -100,7 +101,6 @@ def _plant_endless_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _plant_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Through the source's own closing, since whatever the engine spawns ends with it.
     kept: list[asyncio.Task[None]] = []
     monkeypatch.setattr(
         app, "_let_gather", lambda *_: kept.append(asyncio.get_running_loop().create_task(anyio.sleep_forever()))
@@ -153,7 +153,7 @@ def _plant_isolated_exception(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _plant_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = tools.quotes_json
+    honest = quotes_json
 
     def renamed(*args: Any) -> dict[str, Any]:
         shown = honest(*args)

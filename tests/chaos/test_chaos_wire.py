@@ -8,8 +8,9 @@ from collections import Counter
 import anyio
 import pytest
 
+from chaos_checks import Findings
 from chaos_proxy import BREAKS, breaking_proxy
-from chaos_run import Census, Findings, errors_noted
+from chaos_run import Census, errors_noted
 from mdagent_mcp.app import open_app
 from mdagent_mcp.config.loading import load
 from mdagent_mcp.domain.answers import QuotesAnswer

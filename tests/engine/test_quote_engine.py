@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -67,6 +67,21 @@ async def test_a_second_question_within_the_age_costs_nothing(clock: ManualClock
         assert older.usage.vendor_calls == 0
         none = await desk.engine.answer(question("AAPL", max_age_s=0.0))
         assert none.usage.vendor_calls == 3
+
+
+async def test_after_the_clock_was_set_back_sources_are_asked_and_not_the_cache(clock: ManualClock) -> None:
+    """Else the cache would serve until the clock had caught up, an hour of old prices and nobody asked."""
+    sources = three(clock, AAPL=189.5)
+    async with quote_desk(clock, *sources) as desk:
+        await desk.engine.answer(question("AAPL"))
+        clock.jump_to(clock.now() - timedelta(hours=1))
+        assert (await desk.engine.answer(question("AAPL", max_age_s=60.0))).usage == Usage(3, 0, 0.0)
+        for source in sources:
+            source.prices["AAPL"] = FailureKind.NETWORK
+        clock.jump_to(clock.now() - timedelta(seconds=3))
+        (known,) = (await desk.engine.answer(question("AAPL"))).quotes
+        told = "No source answers now; this is what was known before this machine's clock was set back."
+        assert known.summary.startswith(told)
 
 
 async def test_a_cached_answer_grows_older_and_its_grade_with_it(clock: ManualClock) -> None:
