@@ -26,6 +26,9 @@ KNOWN_FOR_S: Final = 600.0
 KNOWABLE_OFFSET_S: Final = 60.0
 """By a clock that is more wrong than this nobody can tell how old a price is."""
 CODES: Final = frozenset(kind.value for kind in FailureKind)
+KEYLESS: Final = frozenset({"yahoo", "nasdaq", "cboe"})
+"""Sources without a key, where the limits are our own politeness."""
+SPENT: Final = frozenset({FailureKind.THROTTLED, FailureKind.QUOTA_EXHAUSTED})
 NO_OPINION: Final = frozenset({FailureKind.UNSUPPORTED, FailureKind.RETIRED, FailureKind.UNAUTHORIZED})
 
 
@@ -176,16 +179,22 @@ class Judge:
         return honest - lying, lying
 
     def _look_at_availability(self, asked: Asked, quotes: Mapping[str, Any]) -> None:
-        episode = self._world.episode
-        if len(episode.reachable & self._roomy) < 2 or abs(episode.offset_s) > 1.0:
+        """Where two sources can be reached there is an answer; a spent quota is no outage."""
+        episode, findings = self._world.episode, self._findings
+        reachable = episode.reachable & self._roomy
+        if len(reachable) < 2 or abs(episode.offset_s) > 1.0:
             return
-        wanted = [symbol for symbol in asked.arguments["symbols"] if symbol not in NAMELESS]
-        missing = [symbol for symbol in wanted if symbol not in quotes]
-        self._findings.promised += len(wanted)
-        self._findings.answered += len(wanted) - len(missing)
-        if missing:
-            why = {f["symbol"]: f["sources"] for f in asked.content["failures"]}
-            self._findings.violated("unanswered", f"{missing[0]}: {why.get(missing[0])}; {episode}")
+        why = {failure["symbol"]: failure["sources"] for failure in asked.content.get("failures", ())}
+        for symbol in set(asked.arguments["symbols"]) - set(NAMELESS):
+            said = why.get(symbol, {})
+            spent = {source for source in KEYLESS if said.get(source) in SPENT}
+            if symbol in quotes:
+                findings.answered += 1
+            elif len(reachable - spent) >= 2:
+                findings.violated("unanswered", f"{symbol}: {said}; {episode}")
+            else:
+                continue
+            findings.promised += 1
 
     def _look_at_outage(self, asked: Asked, quotes: Mapping[str, Any]) -> None:
         """What was known before is told with its age, and at no better grade than that age allows."""

@@ -141,6 +141,13 @@ def _market() -> SimulatedMarket:
     return SimulatedMarket(SEED)
 
 
+def forget_market() -> None:
+    """Empty the market's tables of what it has worked out before."""
+    for table in vars(_market()._process).values():  # noqa: SLF001 - nobody else has a use for this
+        if hasattr(table, "cache_clear"):
+            table.cache_clear()
+
+
 @dataclass
 class Outside:
     """What outlives a server: the vendors, the network and the disk.

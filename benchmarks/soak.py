@@ -27,7 +27,7 @@ import anyio
 import httpx
 from mcp import Client, MCPError
 
-from chaos_calls import draw_quiet_call
+from chaos_calls import SYMBOLS, draw_quiet_call
 from chaos_checks import CODES
 from chaos_plan import TROUBLES
 from mdagent_mcp.sandbox.faults import VENDORS
@@ -86,6 +86,7 @@ async def soak(server: Serving, seconds: float, clients: int, rate: float, seed:
     """Run clients, faults and sampling for so long."""
     async with Client(server.url) as client:
         await client.call_tool("source_status", {})  # answered once engine and sandbox are open
+        await _fill_tables(client)
     sandbox = server.sandbox_url()
     seen, started = Soak(), time.monotonic()
     async with anyio.create_task_group() as everything:
@@ -100,6 +101,12 @@ async def soak(server: Serving, seconds: float, clients: int, rate: float, seed:
         everything.cancel_scope.cancel()
     seen.samples.append((time.monotonic() - started, server.held()))
     return seen
+
+
+async def _fill_tables(client: Client) -> None:
+    """Have the sandbox work out so much that its tables are full: they lie in the server's process and grow till then."""
+    for symbol in SYMBOLS:
+        await client.call_tool("get_history", {"symbol": symbol, "interval": "1d", "period": "2y", "max_bars": 1})
 
 
 async def _sample(server: Serving, seen: Soak, started: float) -> None:
