@@ -104,7 +104,7 @@ async def soak(server: Serving, seconds: float, clients: int, rate: float, seed:
 
 
 async def _fill_tables(client: Client) -> None:
-    """Have the sandbox work out so much that its tables are full: they lie in the server's process and grow till then."""
+    """Have the sandbox fill its tables of what it worked out, which lie in the server's process and grow until then."""
     for symbol in SYMBOLS:
         await client.call_tool("get_history", {"symbol": symbol, "interval": "1d", "period": "2y", "max_bars": 1})
 
