@@ -29,9 +29,8 @@ from mdagent_mcp.server.views import quotes_json
 from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budgets import Budget
 
-CALM = Episode(40.0)
-OUTAGE = Episode(60.0, links=dict.fromkeys(SOURCES, ((LinkFault.REFUSED, 1.0),)), outage=True)
-THEN_OUTAGE = (CALM, OUTAGE)
+CALM = Episode(25.0)
+OUTAGE = Episode(40.0, links=dict.fromkeys(SOURCES, ((LinkFault.REFUSED, 1.0),)), outage=True)
 
 
 def broken(plan: Plan) -> set[str]:
@@ -39,18 +38,25 @@ def broken(plan: Plan) -> set[str]:
     return set(run_plan(plan).findings.violations)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_whatever_breaks_every_invariant_holds(seed: int) -> None:
-    """Roomy and scarce quotas, with clock jumps and without; the same code as `benchmarks/chaos.py` at length."""
-    outcome = run_plan(plan_of(seed, 50))
+def test_whatever_breaks_every_invariant_holds_and_the_same_seed_is_the_same_run() -> None:
+    """The same code as `benchmarks/chaos.py` at length; what was found once can be looked at again."""
+    first, again = (run_plan(plan_of(1, 24)) for _ in range(2))
+    assert {name: first.findings.violations[name] for name in missed(first)} == {}
+    assert first.findings.calls.total() == 24
+    assert first.hit.total() > 0
+    assert (first.findings, first.sent, first.hit) == (again.findings, again.sent, again.hit)
+
+
+def test_with_scarce_quotas_every_invariant_holds_as_well() -> None:
+    """None is exceeded, however calls fail."""
+    outcome = run_plan(plan_of(2, 40))
     assert {name: outcome.findings.violations[name] for name in missed(outcome)} == {}
-    assert outcome.findings.calls.total() == 50
-    assert outcome.hit.total() > 0
+    assert outcome.sent.total() > 40
 
 
 def test_a_valkey_server_that_is_killed_changes_nothing_that_was_promised() -> None:
     """Budgets are decided from the mirror meanwhile; the server comes back empty."""
-    there, gone = Episode(12.0), Episode(12.0, valkey_down=True)
+    there, gone = Episode(8.0), Episode(8.0, valkey_down=True)
     outcome = run_plan(Plan(5, 25, tight=True, valkey=True, episodes=(there, gone)))
     assert outcome.findings.violations == {}
     assert outcome.kills > 1
@@ -59,16 +65,10 @@ def test_a_valkey_server_that_is_killed_changes_nothing_that_was_promised() -> N
 def test_a_disk_that_refuses_every_write_changes_no_answer() -> None:
     """Full, read-only and broken: what cannot be written waits, and nobody hears of it."""
     states = tuple(Episode(15.0, disk=state) for state in DiskState if state.value[0])
-    outcome = run_plan(Plan(3, 30, episodes=states))
+    outcome = run_plan(Plan(3, 18, episodes=states))
     assert outcome.findings.violations == {}
-    assert outcome.disk_refused > 10
-    assert outcome.findings.answered == outcome.findings.promised > 10
-
-
-def test_the_same_seed_is_the_same_run() -> None:
-    """What was found once can be looked at again."""
-    first, again = (run_plan(plan_of(4, 25)) for _ in range(2))
-    assert (first.findings, first.sent, first.hit) == (again.findings, again.sent, again.hit)
+    assert outcome.disk_refused > 5
+    assert outcome.findings.answered == outcome.findings.promised > 5
 
 
 def _plant_wrong_price(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,12 +113,12 @@ def _plant_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _plant_growth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chaos_run, "RESTART_EVERY", 20)
+    monkeypatch.setattr(chaos_run, "RESTART_EVERY", 16)
     kept: list[list[list[int]]] = []
     prompt = QuoteEngine.answer
 
     async def hoarding(self: QuoteEngine, *args: Any) -> Any:
-        kept.append([[n] for n in range(20_000)])
+        kept.append([[n] for n in range(60_000)])
         return await prompt(self, *args)
 
     monkeypatch.setattr(QuoteEngine, "answer", hoarding)
@@ -177,18 +177,18 @@ def _plant_spending(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PLANTED = {
-    "price": (_plant_wrong_price, Plan(1, 10, episodes=(CALM,))),
-    "deadline: late": (_plant_slow_answer, Plan(1, 6, episodes=(CALM,))),
-    "deadline: never": (_plant_endless_answer, Plan(1, 6, episodes=(CALM,))),
+    "price": (_plant_wrong_price, Plan(1, 5, episodes=(CALM,))),
+    "deadline: late": (_plant_slow_answer, Plan(1, 4, episodes=(CALM,))),
+    "deadline: never": (_plant_endless_answer, Plan(1, 4, episodes=(CALM,))),
     "leak: task": (_plant_task, Plan(1, 3, episodes=(CALM,))),
-    "leak: file": (_plant_open_file, Plan(1, 6, episodes=(CALM,))),
-    "memory": (_plant_growth, Plan(1, 20, episodes=(CALM,))),
+    "leak: file": (_plant_open_file, Plan(1, 4, episodes=(CALM,))),
+    "memory": (_plant_growth, Plan(1, 16, episodes=(CALM,))),
     "unanswered": (_plant_single_source, Plan(1, 10, episodes=(Episode(60.0, ("cboe=server_error",)),))),
-    "outage": (_plant_forgetting, Plan(1, 50, episodes=THEN_OUTAGE)),
-    "no exception: escapes": (_plant_exception, Plan(1, 6, episodes=(CALM,))),
-    "no exception: isolated": (_plant_isolated_exception, Plan(1, 6, episodes=(CALM,))),
-    "codes": (_plant_code, Plan(1, 8, episodes=(OUTAGE,))),
-    "unknown": (_plant_unknown, Plan(1, 8, episodes=(OUTAGE,))),
+    "outage": (_plant_forgetting, Plan(1, 40, episodes=(Episode(12.0), replace(OUTAGE, lasts_s=30.0)))),
+    "no exception: escapes": (_plant_exception, Plan(1, 4, episodes=(CALM,))),
+    "no exception: isolated": (_plant_isolated_exception, Plan(1, 4, episodes=(CALM,))),
+    "codes": (_plant_code, Plan(1, 5, episodes=(OUTAGE,))),
+    "unknown": (_plant_unknown, Plan(1, 5, episodes=(OUTAGE,))),
     "quota": (_plant_spending, Plan(1, 30, tight=True, episodes=(CALM,))),
 }
 

@@ -64,7 +64,7 @@ def test_connections_that_break_in_every_way_leave_nothing_open_and_nobody_waiti
     async def run() -> None:
         async with running_sandbox(ShiftedClock(SystemClock(), REGULAR)) as sandbox:
             async with breaking_proxy(sandbox.base_url, lambda: rng.choice(BREAKS)) as proxy:
-                answers.extend(await _ask_all(_settings(proxy.url), 48, seed=1))
+                answers.extend(await _ask_all(_settings(proxy.url), 32, seed=1))
             shown.update(proxy.broken)
 
     before = Census.now()
@@ -73,10 +73,10 @@ def test_connections_that_break_in_every_way_leave_nothing_open_and_nobody_waiti
     assert findings.violations == {}
     assert Census.now() == before
     assert set(shown) == set(BREAKS)
-    assert len(answers) == 48
+    assert len(answers) == 32
     # Half a second beyond the deadline for a busy machine.
     assert max(answer.usage.elapsed_ms for answer in answers) < 1000 * (DEADLINE_S + 0.25 + 0.5)
-    assert sum(len(answer.quotes) for answer in answers) > 24
+    assert sum(len(answer.quotes) for answer in answers) > 16
 
 
 @pytest.mark.parametrize("url", ["http://nowhere.invalid", "https://127.0.0.1:1", "http://127.0.0.1:1"])
