@@ -91,6 +91,7 @@ class Judge:
         self._findings = findings
         self._roomy = roomy
         self._known: dict[str, tuple[float, str]] = {}
+        self._latest: dict[str, str] = {}
 
     def look(self, asked: Asked) -> None:
         """Check one call that has ended, or should have."""
@@ -143,6 +144,7 @@ class Judge:
                 self._look_at_outage(asked, quotes)
             now = self._world.clock.monotonic()
             for symbol, quote in quotes.items():
+                self._latest[symbol] = f"latest {now:.0f} s: {quote['grade']}, {quote['summary']}"
                 if not quote["cached"] and quote["grade"] in "AB":
                     self._known[symbol] = (now, quote["evidence_id"])
 
@@ -216,7 +218,10 @@ class Judge:
                 and now - known[0] < KNOWN_FOR_S
                 and abs(self._world.episode.offset_s) < KNOWABLE_OFFSET_S
             ):
-                self._findings.violated("outage", f"{symbol} was known {now - known[0]:.0f} s ago and is not told")
+                self._findings.violated(
+                    "outage",
+                    f"{symbol} was known {now - known[0]:.0f} s ago and is not told; {self._latest.get(symbol)}",
+                )
 
 
 def _named(asked: Asked) -> str:

