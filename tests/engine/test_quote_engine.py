@@ -422,6 +422,26 @@ async def test_during_an_outage_what_was_known_is_told_with_its_age_and_the_grad
         assert (gone.quotes, [f.kind for f in gone.failures]) == ((), [FailureKind.SOURCE_ERROR])
 
 
+async def test_an_answer_that_must_not_be_stated_does_not_displace_what_an_outage_falls_back_on(
+    clock: ManualClock,
+) -> None:
+    """A good price, then one of yesterday alone (F), then nobody: the good one is told with its age."""
+    sources = three(clock, AAPL=189.5)
+    async with quote_desk(clock, *sources) as desk:
+        await desk.engine.answer(question("AAPL"))
+        await clock.advance(100.0)
+        for source in sources[1:]:
+            source.prices["AAPL"] = FailureKind.SOURCE_ERROR
+        sources[0].at = clock.now() - timedelta(days=4)
+        (stale,) = (await desk.engine.answer(question("AAPL"))).quotes
+        assert stale.grade is Grade.F
+        sources[0].prices["AAPL"] = FailureKind.SOURCE_ERROR
+        await clock.advance(100.0)
+        (known,) = (await desk.engine.answer(question("AAPL"))).quotes
+    assert (known.price, known.grade, known.cached) == (189.5, Grade.D, True)
+    assert known.summary.startswith("No source answers now; this is what was known 3 min ago.")
+
+
 async def test_a_settled_close_is_not_asked_for_again_before_the_market_trades() -> None:
     """From Saturday to Sunday nothing can have changed; on Monday morning it can."""
     clock = ManualClock(datetime(2026, 11, 21, 15, tzinfo=UTC))

@@ -56,6 +56,8 @@ class QuoteEngine:
         self._parts = parts
         self._load = load or QuestionLoad(parts.clock, parts.shedding)
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
+        # What an outage falls back on: an answer that must not be stated does not displace an earlier good one here.
+        self._stated: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
         self._teacher = teacher or Teacher(parts.emit)
         self._routing = QuoteRouting(parts)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
@@ -110,6 +112,7 @@ class QuoteEngine:
             if here is None or here.stored_at < said.stored_at:
                 kept = KeptQuotes(said.value.quotes, said.value.failures, Grade.F, "")
                 self._kept.store(key, kept, said.stored_at)
+                self._stated.store(key, kept, said.stored_at)
             served = self._from_cache(question, keys[key])
             if served is not None:
                 results[key.symbol] = served
@@ -257,7 +260,7 @@ class QuoteEngine:
 
     def _last_known(self, inquiry: Inquiry) -> QuoteAnswer | None:
         """During an outage what was known before it, at the grade of its age; None when that is not to be stated."""
-        entry = self._kept.find(replace(inquiry.key, min_grade=None))
+        entry = self._stated.find(replace(inquiry.key, min_grade=None))
         if entry is None:
             return None
         judgement = self._judge(inquiry.instrument, entry.value.quotes, inquiry.failures)
@@ -329,12 +332,16 @@ class QuoteEngine:
         if given is None:
             inquiry.answer = served
             self._kept.store(inquiry.key, kept, self._parts.clock.now())
+            if at_least(served.grade, Grade.D):
+                self._stated.store(inquiry.key, kept, self._parts.clock.now())
             self._share(inquiry, kept)
             self._parts.memory.keep(served)
             context = self._parts.quote_context(inquiry.instrument)
             self._teacher.hear(inquiry.instrument, kept.quotes, inquiry.judgement, context)
         else:
             self._kept.amend(inquiry.key, kept)
+            if at_least(served.grade, Grade.D):
+                self._stated.amend(inquiry.key, kept)
         self._tell_judged(inquiry, inquiry.judgement)
 
     def _tell_judged(self, inquiry: Inquiry, judgement: QuoteJudgement) -> None:
