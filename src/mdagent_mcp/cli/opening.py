@@ -7,13 +7,14 @@ client meanwhile.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from anyio import to_thread
 
@@ -26,6 +27,8 @@ from mdagent_mcp.monitoring.alert_watch import Alerts
 from mdagent_mcp.monitoring.metrics import Metrics
 
 _NOW = timedelta(0)
+COLLECT_AFTER: Final = 20_000
+"""New objects after which garbage is looked for."""
 OpenEngine = Callable[[Settings], AbstractAsyncContextManager[MarketData]]
 
 
@@ -129,4 +132,16 @@ async def _held_open(opening: Opening, engine: OpenEngine) -> AsyncIterator[Mark
 
     parts = Reloading(watching.loaded, watching.load, engine, file_changes, opening.clock, watching.applied)
     async with reloading(parts) as followed:
+        _spare_the_collector()
         yield followed
+
+
+def _spare_the_collector() -> None:
+    """Leave what lives as long as the server out of garbage collections, and begin one less often.
+
+    The default begins one every 700 new objects and walks through everything again and again: a sixth of the time of an
+    answer about hundreds of symbols. What dies young is freed by its reference count all the same.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 50)

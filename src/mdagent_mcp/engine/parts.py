@@ -275,12 +275,15 @@ class EngineParts:
 
     def suggestions(self, instrument: Instrument) -> tuple[str, ...]:
         """Sources that could help but have no key, with the name under which the key is looked for."""
+        return tuple(told for told, source in self._without_key if source.refuses_quote(instrument) is None)
+
+    @cached_property
+    def _without_key(self) -> tuple[tuple[str, AskedSource], ...]:
+        """The sources that have no key, with what to set; only other settings change that."""
         return tuple(
-            f"{name} (set {source.vendor.key.environment[0]})"
+            (f"{name} (set {source.vendor.key.environment[0]})", source)
             for name, source in self.sources.items()
-            if source.state() is SourceState.NO_KEY
-            and source.vendor.key is not None
-            and source.refuses_quote(instrument) is None
+            if source.vendor.key is not None and source.state() is SourceState.NO_KEY
         )
 
 
