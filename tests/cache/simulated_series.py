@@ -83,7 +83,9 @@ class SimulatedSeries:
 
     def _end(self, start: datetime) -> datetime:
         if self.interval.is_intraday:
-            return start + self.interval.length
+            session = CALENDAR.session_on(start.date())  # the last hour of a day is cut short by its close
+            ends = start + self.interval.length
+            return ends if session is None else min(ends, session.close)
         days = 6 if self.interval is Interval.WEEK_1 else 0
         sessions = CALENDAR.sessions_between(start.date(), start.date() + timedelta(days=days))
         return sessions[-1].close if sessions else start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cache.simulated_series import CALENDAR, SimulatedSeries
@@ -56,6 +56,9 @@ def answered(
 
 
 @given(st.lists(questions, min_size=1, max_size=8), worlds)
+@example(
+    [(1434, 0, 0), (2666, 0, 0), (7, 0, 0)], (Interval.HOUR_1, Adjustment.SPLITS, {})
+)  # an hour that the close cuts short
 @settings(max_examples=60)
 def test_what_is_served_is_what_the_source_would_say_now(
     asked: list[tuple[int, int, int]], world: tuple[Interval, Adjustment, dict[int, float]]
