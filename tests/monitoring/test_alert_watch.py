@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
-import anyio
 import pytest
 from pydantic import SecretStr
 
@@ -22,6 +19,7 @@ from mdagent_mcp.monitoring.alert_watch import Alerts, message_of
 from mdagent_mcp.monitoring.alerting import AlertKey, AlertPolicy, AlertState, Condition, Severity, step
 from mdagent_mcp.monitoring.channels import channels_of, deliver_all
 from mdagent_mcp.testing import ManualClock
+from monitoring.loopback_http import QuietHandler, served, until
 from monitoring.test_metrics import OVERALL, status
 
 NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
@@ -41,32 +39,24 @@ class World:
         return [status(state=self.state, budget=()), status(source="cboe", state=SourceState.LIVE, budget=())], OVERALL
 
 
-class _Webhook(BaseHTTPRequestHandler):
+class _Webhook(QuietHandler):
     received: ClassVar[list[dict[str, Any]]] = []
-    answer: ClassVar[int] = 200
+    status: ClassVar[int] = 200
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.answer == 200:
+    def do_POST(self) -> None:  # noqa: N802 - the library's name
+        body = self.body()
+        if self.status == 200:
             self.received.append(json.loads(body))
-        self.send_response(self.answer)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        pass
+        self.answer(self.status)
 
 
 @pytest.fixture
 def webhook() -> Iterator[str]:
     """A webhook of our own, as Apprise addresses it, with a token in its path."""
     _Webhook.received.clear()
-    _Webhook.answer = 200
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Webhook) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"json://127.0.0.1:{server.server_address[1]}/{TOKEN}"
-        server.shutdown()
-        thread.join()
+    _Webhook.status = 200
+    with served(_Webhook) as port:
+        yield f"json://127.0.0.1:{port}/{TOKEN}"
 
 
 async def test_a_source_that_goes_down_is_told_and_its_recovery_as_well(webhook: str) -> None:
@@ -94,11 +84,11 @@ async def test_a_channel_that_fails_keeps_its_message_and_tries_again_later(
     clock = ManualClock(NOON)
     alerts = Alerts(clock, channels=channels_of([SecretStr("nonsense://x"), SecretStr(webhook)]))
     alerts.report(RELOAD, timedelta(hours=1))
-    _Webhook.answer = 500
+    _Webhook.status = 500
     with caplog.at_level(logging.DEBUG):
         await alerts.look(World().ask)
         await deliver_all(alerts.channels, clock)
-        _Webhook.answer = 200
+        _Webhook.status = 200
         await deliver_all(alerts.channels, clock)
         assert _Webhook.received == []
         await clock.advance(31)
@@ -193,7 +183,7 @@ async def test_the_settings_make_the_watch(webhook: str) -> None:
     alerts = Alerts(clock)
     alerts.report(RELOAD, timedelta(hours=1))
     async with open_app(settings, clock=clock, data_dir=None, alerts=alerts):
-        await _until(lambda: bool(_Webhook.received))
+        await until(lambda: bool(_Webhook.received))
     assert [m["message"] for m in _Webhook.received] == ["[warning] settings_rejected: The file is not TOML."]
 
 
@@ -210,10 +200,3 @@ def test_settings_of_alerts_that_cannot_be_used_are_refused_by_name(name: str, v
     """Before anything is served."""
     with pytest.raises(ConfigurationError, match=told):
         load({f"MDAGENT_ALERTS__{name}": value})
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Wait for what a thread does."""
-    with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - a thread sets no event of ours
-            await anyio.sleep(0.01)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,6 +22,7 @@ from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.monitoring.exporting import MetricsExport, export_metrics, watch_event_loop
 from mdagent_mcp.monitoring.metrics import MOST_FAULTS, Metrics
 from mdagent_mcp.testing import ManualClock
+from monitoring.loopback_http import QuietHandler, served, until
 
 NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
 OVERALL = Overall(0.99, 0.5, sessions=3, symbols=42, observations=977)
@@ -163,43 +162,26 @@ def test_the_state_of_sources_and_memory_is_shown_as_it_is_now() -> None:
     assert found["mdagent_memory_healthy{}"] == 0.0
 
 
-class _Gateway(BaseHTTPRequestHandler):
+class _Gateway(QuietHandler):
     """Remembers what is pushed and withdrawn."""
 
     requests: ClassVar[list[tuple[str, str, bytes]]] = []
 
-    def do_PUT(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.requests.append(("PUT", self.path, body))
-        self.send_response(202)
-        self.end_headers()
+    def do_PUT(self) -> None:  # noqa: N802 - the library's name
+        self.requests.append(("PUT", self.path, self.body()))
+        self.answer(202)
 
-    def do_DELETE(self) -> None:
+    def do_DELETE(self) -> None:  # noqa: N802 - the library's name
         self.requests.append(("DELETE", self.path, b""))
-        self.send_response(202)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        pass
+        self.answer(202)
 
 
 @pytest.fixture
 def gateway() -> Iterator[str]:
     """A Pushgateway of our own."""
     _Gateway.requests.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Gateway) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Wait for what a thread does."""
-    with anyio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 - a thread sets no event of ours
-            await anyio.sleep(0.01)
+    with served(_Gateway) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def _status() -> tuple[list[SourceStatus], Overall]:
@@ -211,7 +193,7 @@ async def test_metrics_are_pushed_and_withdrawn_at_the_end(gateway: str) -> None
     metrics, clock = Metrics("1.2.3"), SystemClock()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(export_metrics, metrics, _status, clock, MetricsExport(None, gateway, 60.0))
-        await _until(lambda: bool(_Gateway.requests))
+        await until(lambda: bool(_Gateway.requests))
         tasks.cancel_scope.cancel()
     methods = [(method, path.split("/")[:5]) for method, path, _ in _Gateway.requests]
     assert methods == [
@@ -272,7 +254,7 @@ async def test_the_settings_have_metrics_written(tmp_path: Path) -> None:
     file = tmp_path / "mdagent.prom"
     settings = load({"MDAGENT_METRICS__FILE": str(file)}).settings
     async with open_app(settings, clock=SystemClock(), data_dir=None):
-        await _until(file.exists)
+        await until(file.exists)
     found = samples(file.read_bytes())
     assert found["mdagent_source_state{source=iex_cloud,state=retired}"] == 1.0
     assert found["mdagent_source_state{source=yahoo,state=live}"] == 1.0

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -24,6 +21,7 @@ from mdagent_mcp.domain.events import Fetched, Hedged
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.monitoring.tracing import VendorSpans
+from monitoring.loopback_http import QuietHandler, served, until
 
 NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
 
@@ -54,34 +52,26 @@ def test_a_vendor_call_is_a_span_below_the_current_one_without_a_symbol() -> Non
     assert "AAPL" not in f"{yahoo.to_json()}{cboe.to_json()}"
 
 
-class _Collector(BaseHTTPRequestHandler):
+class _Collector(QuietHandler):
     """Remembers the names of the spans it is sent."""
 
     parents: ClassVar[dict[str, bool]] = {}
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the library's name
         request = ExportTraceServiceRequest()
-        request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
+        request.ParseFromString(self.body())
         for resource in request.resource_spans:
             for scope in resource.scope_spans:
                 self.parents.update({span.name: bool(span.parent_span_id) for span in scope.spans})
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        pass
+        self.answer(200)
 
 
 @pytest.fixture
 def collector() -> Iterator[str]:
     """A collector of our own."""
     _Collector.parents.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Collector) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with served(_Collector) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_a_running_server_sends_its_calls_and_those_to_vendors_to_a_collector(
@@ -93,7 +83,5 @@ async def test_a_running_server_sends_its_calls_and_those_to_vendors_to_a_collec
     async with Client(StdioServerParameters(command=sys.executable, args=words, env=environment)) as client:
         result = await client.call_tool("get_quote", {"symbols": "AAPL"})
         assert not result.is_error
-    with anyio.fail_after(10):
-        while "nasdaq quote" not in _Collector.parents:  # noqa: ASYNC110 - a thread sets no event of ours
-            await anyio.sleep(0.05)
+    await until(lambda: "nasdaq quote" in _Collector.parents)
     assert any("get_quote" in name for name in _Collector.parents)

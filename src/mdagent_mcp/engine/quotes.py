@@ -66,7 +66,8 @@ class QuoteEngine:
 
     async def answer(self, question: QuoteQuestion, progress: Progress | None = None) -> QuotesAnswer:
         """Answer for every instrument asked; what has no answer is among the failures."""
-        started = (clock := self._parts.clock).monotonic()
+        clock = self._parts.clock
+        started = clock.monotonic()
         results: dict[str, QuoteAnswer | SymbolFailure] = {}
         asking: dict[str, Instrument] = {}
         for instrument in question.instruments:
