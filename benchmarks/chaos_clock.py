@@ -7,8 +7,8 @@ forwards and back while its monotonic time goes on, as a machine's does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 from unittest import mock
@@ -23,25 +23,47 @@ MOST_ROUNDS: Final = 400
 """Rounds of the event loop after which it counts as idle although a cancelled task is still being told so."""
 THREAD_PAUSE_S: Final = 0.0005
 """Real time given to threads and sockets that work is waiting for."""
+IN_TURN_S: Final = 2.0
+"""Real time that work in one thread waits for what began before it in another, so that both end in that order."""
 
 
 class RealWork:
-    """Counts what waits for a thread or a socket, during which no hand-turned time passes."""
+    """Counts what waits for a thread or a socket, during which no hand-turned time passes.
+
+    What began first also ends first, however fast threads are, or two runs of one seed would differ.
+    """
 
     def __init__(self) -> None:
-        self.pending = 0
+        self._ends: dict[int, asyncio.Event] = {}
+        self._begun = 0
+
+    @property
+    def pending(self) -> int:
+        """How many such calls have not ended."""
+        return len(self._ends)
 
     def counted(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """The same function, counted while it runs."""
 
         async def run(*args: Any, **kwargs: Any) -> Any:
-            self.pending += 1
+            turn = self._begun = self._begun + 1
+            earlier = tuple(self._ends.values())
+            self._ends[turn] = asyncio.Event()
             try:
-                return await function(*args, **kwargs)
+                result = await function(*args, **kwargs)
+                await self._in_turn(earlier)
+                return result
             finally:
-                self.pending -= 1
+                self._ends.pop(turn).set()
 
         return run
+
+    async def _in_turn(self, earlier: Iterable[asyncio.Event]) -> None:
+        """Wait for what began earlier, unless that waits for us in turn."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IN_TURN_S):
+                for end in earlier:
+                    await end.wait()
 
     @contextmanager
     def installed(self) -> Iterator[None]:

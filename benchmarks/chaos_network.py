@@ -91,7 +91,8 @@ class Network:
 
     Attributes:
         clock: the true one.
-        rng: draws faults and delays.
+        seed: of the chance that draws faults and delays, each vendor by itself: which of two that were asked
+            at the same moment draws first is up to threads.
         faults: by vendor, which faults befall its requests and with what chance.
         sent: requests by vendor.
         hit: faults that befell a request.
@@ -102,7 +103,7 @@ class Network:
     """
 
     clock: EventClock
-    rng: random.Random
+    seed: int
     faults: dict[str, tuple[tuple[LinkFault, float], ...]] = field(default_factory=dict)
     sent: Counter[str] = field(default_factory=Counter)
     hit: Counter[str] = field(default_factory=Counter)
@@ -110,6 +111,7 @@ class Network:
     open_streams: int = 0
     throttled: frozenset[str] = frozenset()
     refused: list[tuple[str, float]] = field(default_factory=list)
+    _rngs: dict[str, random.Random] = field(default_factory=dict)
 
     def judge(self, vendor: str, status: int, content: bytes) -> None:
         """Note a reply by which the vendor refuses a call for its number, unless it was told to."""
@@ -121,14 +123,19 @@ class Network:
         """The fault that befalls a request to a vendor."""
         self.sent[vendor] += 1
         for fault, chance in self.faults.get(vendor, ()):
-            if self.rng.random() < chance:
+            if self._rng(vendor).random() < chance:
                 self.hit[fault.value] += 1
                 return fault
         return None
 
-    def delay_s(self) -> float:
+    def delay_s(self, vendor: str) -> float:
         """Of a healthy call: log-normal."""
-        return self.rng.lognormvariate(math.log(MEDIAN_S), SPREAD)
+        return self._rng(vendor).lognormvariate(math.log(MEDIAN_S), SPREAD)
+
+    def _rng(self, vendor: str) -> random.Random:
+        if vendor not in self._rngs:
+            self._rngs[vendor] = random.Random(f"network {vendor} {self.seed}")
+        return self._rngs[vendor]
 
 
 class Body(httpx.AsyncByteStream):
@@ -180,14 +187,14 @@ class ChaosLine(httpx.AsyncBaseTransport):
             await anyio.sleep_forever()
         if fault in {LinkFault.REFUSED, LinkFault.DNS, LinkFault.TLS}:
             raise _not_connected(fault)
-        await network.clock.sleep(network.delay_s() / 2)
+        await network.clock.sleep(network.delay_s(self._vendor) / 2)
         if fault in BEFORE_VENDOR:
             return _instead(fault, request, network)
         if request.url.path not in BROUGHT_ALONG:
             network.arrivals.setdefault(self._vendor, []).append(network.clock.monotonic())
         response = await self._app.handle_async_request(request)
         content = await response.aread()
-        await network.clock.sleep(network.delay_s() / 2)
+        await network.clock.sleep(network.delay_s(self._vendor) / 2)
         network.judge(self._vendor, response.status_code, content)
         if fault is LinkFault.RESET:
             raise httpx.ReadError("[Errno 104] Connection reset by peer")

@@ -172,7 +172,7 @@ class Outside:
     def of(cls, seed: int, clock: EventClock) -> Outside:
         """All well."""
         desk = Desk(_market(), clock, FaultBoard(Faults(), seed))
-        network = Network(clock, random.Random(f"network {seed}"))
+        network = Network(clock, seed)
         return cls(clock, desk, network, Disk(), httpx.ASGITransport(app_of(desk)))
 
 

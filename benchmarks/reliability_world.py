@@ -171,9 +171,4 @@ async def six_sources(
         open_transport=lambda vendor: Line(vendor, network, app),
         rng=random.Random(seed),
     ) as engine:
-        engine._parts.memory.recall = _nothing_stored  # type: ignore[method-assign] # noqa: SLF001 - see there
         yield SixSources(engine, clock, desk, network)
-
-
-async def _nothing_stored(_symbols: object) -> None:
-    """Memory in RAM has nothing from before; its database's thread would race with the hand-turned clock."""

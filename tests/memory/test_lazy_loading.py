@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from mdagent_mcp.memory.connection import Row
@@ -85,3 +87,73 @@ async def test_what_is_learned_before_it_was_read_is_joined_to_what_is_stored(tm
             assert (known.observations, known.low, known.high) == (2, 101.25, 105.0)
             assert memory.totals().symbols == 3
             await memory.flush()
+
+
+async def test_questions_that_begin_together_are_read_together_and_go_on_together(
+    tmp_path: Path, read: list[Row]
+) -> None:
+    """One read of all their names, after which each goes on in the same round of the event loop."""
+    path = await _remembering(tmp_path / "memory.sqlite3", 30)
+    async with open_memory(path, ManualClock(NOON)) as memory:
+        read.clear()
+        rounds, ended = _Rounds(), list[int]()
+
+        async def ask(*symbols: str) -> None:
+            await memory.recall(symbols)
+            ended.append(rounds.count)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rounds.run, tasks.cancel_scope, lambda: len(ended) == 3)
+            for symbols in (("SAB", "SAC"), ("SAC",), ("SAD", "SAB")):
+                tasks.start_soon(ask, *symbols)
+        assert sorted(row[0] for row in read) == ["SAB", "SAB", "SAC", "SAC", "SAD", "SAD"]
+        assert len(set(ended)) == 1
+
+
+async def test_who_gives_up_takes_nothing_from_those_who_are_read_along(tmp_path: Path) -> None:
+    """The first to ask began the read."""
+    path = await _remembering(tmp_path / "memory.sqlite3", 3)
+    async with open_memory(path, ManualClock(NOON)) as memory:
+        first = asyncio.ensure_future(memory.recall(["SAA"]))
+        second = asyncio.ensure_future(memory.recall(["SAB"]))
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+        assert first.cancelled()
+        assert memory.symbol_knowledge("SAA") is not None
+        assert memory.symbol_knowledge("SAB") is not None
+
+
+async def test_a_store_in_ram_is_read_only_about_what_had_to_make_room(read: list[Row]) -> None:
+    """It begins empty and nobody else writes it, so what it holds is at hand until something was dropped."""
+    async with open_memory(None, ManualClock(NOON), MemoryOptions(recalled=2)) as memory:
+        read.clear()
+        for name in ("SAA", "SAB"):
+            await memory.recall([name])
+            memory.keep(quote_answer(f"q-{name}", name))
+        await memory.flush()
+        read.clear()
+        await memory.recall(["SAC"])
+        assert read == []
+        memory.keep(quote_answer("q-SAC", "SAC"))
+        await memory.flush()
+        assert memory.symbol_knowledge("SAA") is None
+        read.clear()
+        await memory.recall(["SAA"])
+        assert [row[0] for row in read] == ["SAA", "SAA"]
+        known = memory.symbol_knowledge("SAA")
+        assert known is not None
+        assert known.observations == 1
+
+
+class _Rounds:
+    """Counts rounds of the event loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def run(self, scope: anyio.CancelScope, done: Callable[[], bool]) -> None:
+        while not done():
+            self.count += 1
+            await asyncio.sleep(0)
+        scope.cancel()

@@ -9,7 +9,7 @@ reaches the store later, in batches, after the answer. What is asked on the way 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -36,6 +36,7 @@ from mdagent_mcp.memory.knowledge import Snapshot, SourceKnowledge, Totals, sour
 from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, learn_fetched, learn_judged
 from mdagent_mcp.memory.lessons import Lessons, combine_lessons, learn
 from mdagent_mcp.memory.patterns import PatternBook, find_patterns
+from mdagent_mcp.memory.recalling import Recalls
 from mdagent_mcp.memory.rows import CHUNK, find_symbols
 from mdagent_mcp.memory.snapshots import read_snapshot, read_symbol_snapshot
 from mdagent_mcp.memory.statistics_rows import find_statistics
@@ -56,6 +57,8 @@ class _Stored:
 
     Attributes:
         most: instruments that are held in RAM.
+        holds_all: whether nothing is stored about an instrument that is not held here: the store began empty, nobody
+            else writes it, and nothing was dropped for `most`.
         loaded: about sources and asset classes, and how much there is.
         symbols: about instruments, those read or written last at the end; None where nothing is stored.
         statistics: how they behave; likewise.
@@ -67,6 +70,7 @@ class _Stored:
     """
 
     most: int
+    holds_all: bool = False
     loaded: Loaded = field(default_factory=Loaded)
     symbols: dict[str, SymbolKnowledge | None] = field(default_factory=dict)
     statistics: dict[str, SymbolStatistics | None] = field(default_factory=dict)
@@ -112,6 +116,7 @@ class _Stored:
 
     def _bound(self) -> None:
         while len(self.symbols) > self.most:
+            self.holds_all = False
             oldest = next(iter(self.symbols))
             del self.symbols[oldest]
             self.statistics.pop(oldest, None)
@@ -127,6 +132,7 @@ class Memory:
         self._reading_trouble = ""
         self._traces = TraceBook()
         self._findings = FindingsLearner()
+        self._recalls = Recalls(self._recall)
 
     @property
     def state(self) -> str:
@@ -181,12 +187,16 @@ class Memory:
 
     async def recall(self, symbols: Iterable[str]) -> None:
         """Read what is stored about instruments, so that it is known from now on; what cannot be read is not known."""
-        missing = [symbol for symbol in symbols if symbol not in self._stored.symbols]
+        missing = [] if self._stored.holds_all else [s for s in symbols if s not in self._stored.symbols]
+        if missing and self._writer.opened is not None:
+            await self._recalls.recall(missing)
+
+    async def _recall(self, symbols: Sequence[str]) -> None:
         opened = self._writer.opened
-        for start in range(0, len(missing), CHUNK):
+        for start in range(0, len(symbols), CHUNK):
             if opened is None:
                 return
-            names = missing[start : start + CHUNK]
+            names = symbols[start : start + CHUNK]
             try:
                 with self._clock.limit(RECALLING_S):
                     found = await find_symbols(opened.reader, names)
@@ -353,7 +363,7 @@ async def open_memory(
     if place is None:
         place = RamDatabase(clock)
     database = FileDatabase(place, clock) if isinstance(place, Path) else place
-    stored = _Stored(options.recalled)
+    stored = _Stored(options.recalled, holds_all=isinstance(database, RamDatabase))
     writer = Writer(database, clock, options, stored)
     try:
         await writer.open()
