@@ -1,4 +1,4 @@
-"""A process that spends a shared budget as fast as it can, and prints when each call was admitted."""
+"""A process that spends a shared budget as fast as it can, and prints between which instants each call was admitted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ async def spend(where: str, quota: Quota, seconds: float) -> None:
     budget = Budget("invented", (quota,), clock, store)
     ends_at = clock.monotonic() + seconds
     while clock.monotonic() < ends_at:
+        asked = clock.monotonic()
         admission = await budget.admit(1)
         if admission.allowed:
-            sys.stdout.write(f"{budget.now:.6f}\n")
+            sys.stdout.write(f"{asked:.6f} {clock.monotonic():.6f}\n")
         await clock.sleep(min(admission.wait_s or 0.0, 0.01) + random.uniform(0.0, 0.002))
 
 
