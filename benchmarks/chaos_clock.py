@@ -58,6 +58,13 @@ class RealWork:
 
         return run
 
+    async def ended(self, most_s: float) -> None:
+        """Wait until nothing is under way, at most so many real seconds: a thread may watch something for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                while self.pending:  # noqa: ASYNC110 - threads know nothing of events
+                    await asyncio.sleep(THREAD_PAUSE_S)
+
     async def _in_turn(self, earlier: Iterable[asyncio.Event]) -> None:
         """Wait for what began earlier, unless that waits for us in turn."""
         with suppress(TimeoutError):

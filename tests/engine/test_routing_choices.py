@@ -90,6 +90,7 @@ async def test_a_late_answer_is_judged_like_the_others(clock: ManualClock) -> No
     sources[2].takes_s = 0.3
     async with quote_desk(clock, *sources) as desk:
         await desk.engine.answer(question("AAPL"))
+        await clock.settle()
         early = [(e.source, e.agreed) for e in desk.events if isinstance(e, Judged)]
         await clock.advance(1.0)
         late = [(e.source, e.agreed) for e in desk.events if isinstance(e, Judged)]

@@ -280,7 +280,8 @@ _COLUMNS: dict[Column, st.SearchStrategy[Any]] = {
 
 def _rows_of(table: Table) -> st.SearchStrategy[list[Row]]:
     row = st.fixed_dictionaries({name: _COLUMNS[column] for name, column in table.columns.items()})
-    return st.lists(row, max_size=3, unique_by=lambda r: place_of(table.name, r).name)
+    keys = (lambda r: place_of(table.name, r).name, lambda r: tuple(r[key] for key in table.keys))
+    return st.lists(row, max_size=3, unique_by=keys)
 
 
 _OTHERS = st.dictionaries(

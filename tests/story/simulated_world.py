@@ -18,6 +18,7 @@ import httpx
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
+from chaos_clock import RealWork
 from mdagent_mcp.app import open_app
 from mdagent_mcp.config.loading import load
 from mdagent_mcp.domain.service import MarketData
@@ -61,6 +62,10 @@ class World:
 
 
 ResultT = TypeVar("ResultT")
+USUAL_S = 3.0
+"""Time by that clock after which work that is not done may be waiting for a thread of a busy machine."""
+THREADS_S = 0.02
+"""Real time per step that it then gets."""
 
 
 def first_text(result: CallToolResult) -> str:
@@ -71,7 +76,7 @@ def first_text(result: CallToolResult) -> str:
 
 
 async def turning(clock: ManualClock, work: Callable[[], Awaitable[ResultT]], limit_s: float = 15.0) -> ResultT:
-    """Turn the clock in small steps until the work is done.
+    """Turn the clock in small steps until the work is done; where it takes long, threads get real time as well.
 
     Raises:
         AssertionError: when it takes longer than `limit_s` by that clock.
@@ -81,12 +86,15 @@ async def turning(clock: ManualClock, work: Callable[[], Awaitable[ResultT]], li
     async def run() -> None:
         results.append(await work())
 
-    started = clock.monotonic()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run)
-        while not results and clock.monotonic() - started < limit_s:
-            await clock.advance(0.1)
-        tasks.cancel_scope.cancel()
+    started, real = clock.monotonic(), RealWork()
+    with real.installed():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            while not results and clock.monotonic() - started < limit_s:
+                await clock.advance(0.1)
+                if clock.monotonic() - started > USUAL_S:
+                    await real.ended(THREADS_S)
+            tasks.cancel_scope.cancel()
     assert results, f"not done after {limit_s} s"
     return results[0]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import Failure, FailureKind, Outcome
@@ -28,6 +29,10 @@ SMALLEST_WAIT_S: Final = 0.001
 SHORTEST_PATIENCE_S: Final = 0.2
 PATIENCE_FACTOR: Final = 1.5
 """Of the usual time of a silent source; beyond it what is in hand is given, where it can be."""
+VOICES_OF_AN_A: Final = 2
+"""Sources that have to say the same before an answer can be an A."""
+ROUNDS_OF_AN_ANSWER: Final = 12
+"""Rounds of the event loop that an answer takes on its way out, which learning from it lets go first."""
 SETTLE_S: Final = 0.1
 """How long a confirmed answer waits for sources that were asked at the same time and may be fresher still."""
 
@@ -65,6 +70,7 @@ class CollectionHooks:
         sent: told which sources a round of calls goes to.
         judge: brings `inquiry.judgement` up to date.
         finished: told once when an inquiry ends, and again when a late answer changed its quotes.
+        learn: told after each `finished`, once the askers have got the answer.
         usual_s: within which time nine calls in ten to the silent sources are answered; None where unknown.
         hedge_after_s: how long the sources that were asked last may take before others are asked as well.
         may_hedge: whether asking others about an inquiry while those are silent is within the budget; charges it.
@@ -76,6 +82,7 @@ class CollectionHooks:
     sent: Callable[[Iterable[str]], None]
     judge: Callable[[Inquiry], None]
     finished: Callable[[Inquiry], None]
+    learn: Callable[[Inquiry], None]
     usual_s: Callable[[Inquiry], float | None]
     hedge_after_s: Callable[[Inquiry], float]
     may_hedge: Callable[[Inquiry], bool]
@@ -106,6 +113,7 @@ class Collection:
         self._started = clock.monotonic()
         self._changed = anyio.Event()
         self._scope = anyio.CancelScope()
+        self._unlearned: list[Inquiry] = []
 
     @property
     def is_abandoned(self) -> bool:
@@ -127,6 +135,7 @@ class Collection:
         finally:
             for inquiry in self._inquiries:
                 self._end(inquiry)
+            self._learn()
 
     async def _ask_in_waves(self, start: Spawn) -> None:
         for inquiry in self._inquiries:
@@ -135,15 +144,19 @@ class Collection:
         while open_inquiries := [i for i in self._inquiries if not self._ended(i)]:
             self._dispatch({i: self._next_wave(i) for i in open_inquiries if self._wants_more(i)}, start)
             still_open = [i for i in open_inquiries if not self._ended(i)]
+            if self._unlearned:
+                start(self._learn_behind)
             if still_open:
                 await self._wait_for_change(self._next_deadline(still_open))
+        start(self._learn_behind)
         explored = {i: self._hooks.explore(i) for i in self._inquiries}
         self._dispatch({i: (source,) for i, source in explored.items() if source is not None}, start, background=True)
 
     def _ended(self, inquiry: Inquiry) -> bool:
         if inquiry.done.is_set():
             return True
-        self._judge(inquiry)
+        if not self._may_wait(inquiry):
+            self._judge(inquiry)
         now = self._clock.monotonic()
         elapsed = now - self._started
         exhausted = not inquiry.pending and not self._hooks.order(inquiry)
@@ -159,6 +172,20 @@ class Collection:
                 inquiry.failures[source] = Failure(source, FailureKind.TIMEOUT, "no answer before the deadline")
             self._finish(inquiry)
             inquiry.done.set()
+            self._unlearned.append(inquiry)
+
+    async def _learn_behind(self) -> None:
+        """Learn from what ended, after whoever asked has got the answer."""
+        try:
+            for _ in range(ROUNDS_OF_AN_ANSWER):
+                await checkpoint()
+        finally:
+            self._learn()
+
+    def _learn(self) -> None:
+        ended, self._unlearned = self._unlearned, []
+        for inquiry in ended:
+            call_isolated(f"learning from an answer about {inquiry.key.symbol}", self._hooks.learn, inquiry)
 
     def _finish(self, inquiry: Inquiry) -> None:
         """Tell the owner; the askers are answered whatever becomes of what it keeps and learns."""
@@ -176,12 +203,12 @@ class Collection:
             return True
         if not self._options.hedging or inquiry.hedged or waited < self._hooks.hedge_after_s(inquiry):
             return False
-        if not self._hooks.order(inquiry):
-            return False
         inquiry.hedged = True
-        return self._hooks.may_hedge(inquiry)
+        self._judge(inquiry)
+        return bool(self._hooks.order(inquiry)) and self._hooks.may_hedge(inquiry)
 
     def _next_wave(self, inquiry: Inquiry) -> tuple[str, ...]:
+        self._judge(inquiry)
         answered = {quote.source for quote in inquiry.quotes}
         return self._hooks.wave(inquiry, max(1, self._options.first_wave - len(answered)))
 
@@ -221,6 +248,14 @@ class Collection:
         inquiry.unjudged = True
         if inquiry.done.is_set():
             self._finish(inquiry)
+            self._unlearned.append(inquiry)
+            self._learn()
+
+    def _may_wait(self, inquiry: Inquiry) -> bool:
+        """Whether nothing hangs on a judgement yet: one source alone earns no A, and others are still expected."""
+        alone = len({quote.source for quote in inquiry.quotes}) < VOICES_OF_AN_A
+        early = self._clock.monotonic() - self._started < SHORTEST_PATIENCE_S
+        return alone and early and bool(inquiry.pending) and inquiry.key.min_grade is None
 
     def _judge(self, inquiry: Inquiry) -> None:
         """Judge what has come since the last time: replies that arrive together are judged once, not one by one."""
@@ -244,11 +279,12 @@ class Collection:
         now = self._clock.monotonic()
         instants = [self._started + self._options.deadline_s]
         for inquiry in inquiries:
-            if self._hooks.order(inquiry):
-                usual = self._options.hedge_after_s if inquiry.hedged else self._hooks.hedge_after_s(inquiry)
-                instants.append(inquiry.wave_started + min(usual, self._options.hedge_after_s))
+            usual = self._options.hedge_after_s if inquiry.hedged else self._hooks.hedge_after_s(inquiry)
+            instants.append(inquiry.wave_started + min(usual, self._options.hedge_after_s))
             if inquiry.presentable and inquiry.key.min_grade is None:
                 instants.append(self._started + self._patience_s(inquiry))
+            if inquiry.unjudged:
+                instants.append(self._started + SHORTEST_PATIENCE_S)
             if inquiry.good_enough_at is not None:
                 instants.append(inquiry.good_enough_at + SETTLE_S)
         return max(SMALLEST_WAIT_S, min(instants) - now)

@@ -75,6 +75,7 @@ class Inquiry:
         hedged: whether the last wave was found slower than usual.
         good_enough_at: monotonic instant since which nobody else needs to be asked; None while somebody does.
         told: sources about which it was told what the consensus made of their word.
+        taught: whether the teacher has heard what was said.
         waiters: askers waiting for it.
         done: set when the askers can be answered.
     """
@@ -93,6 +94,7 @@ class Inquiry:
     hedged: bool = False
     good_enough_at: float | None = None
     told: set[str] = field(default_factory=set)
+    taught: bool = False
     waiters: int = 0
     done: anyio.Event = field(default_factory=anyio.Event)
 

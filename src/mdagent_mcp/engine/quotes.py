@@ -225,6 +225,7 @@ class QuoteEngine:
                 sent=self._parts.router.sent,
                 judge=self._judge_inquiry,
                 finished=self._finished,
+                learn=self._learn,
                 usual_s=self._usual_s,
                 hedge_after_s=self._hedge_after_s,
                 may_hedge=self._may_hedge,
@@ -337,12 +338,19 @@ class QuoteEngine:
                 self._stated.store(inquiry.key, kept, self._parts.clock.now())
             self._share(inquiry, kept)
             self._parts.memory.keep(served)
-            context = self._parts.quote_context(inquiry.instrument)
-            self._teacher.hear(inquiry.instrument, kept.quotes, inquiry.judgement, context)
         else:
             self._kept.amend(inquiry.key, kept)
             if at_least(served.grade, Grade.D):
                 self._stated.amend(inquiry.key, kept)
+
+    def _learn(self, inquiry: Inquiry) -> None:
+        """Learn from what an inquiry came to: from an authority among its quotes once, and of each source's word."""
+        if inquiry.judgement is None:
+            return
+        if not inquiry.taught:
+            inquiry.taught = True
+            context = self._parts.quote_context(inquiry.instrument)
+            self._teacher.hear(inquiry.instrument, tuple(inquiry.quotes), inquiry.judgement, context)
         self._tell_judged(inquiry, inquiry.judgement)
 
     def _tell_judged(self, inquiry: Inquiry, judgement: QuoteJudgement) -> None:

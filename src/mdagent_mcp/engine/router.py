@@ -193,9 +193,11 @@ class Router:
     def expected(self, source: AskedSource, instrument: Instrument, endpoint: Endpoint, limit_s: float) -> Expected:
         """What was learned to expect of a source, its price being at most `limit_s` behind for a fresh one."""
         name, kind = source.vendor.id, family(endpoint)
-        key = (name, kind, instrument.symbol, limit_s)
         keys = _keys(name, kind, instrument)
         cells = tuple(self._memory.cell(each) for each in keys)
+        # Of an instrument that was never asked for, no more is known than of its class.
+        about = keys[1].scope if cells[2] is None else instrument.symbol
+        key = (name, kind, about, limit_s)
         now = self._clock.now().timestamp()
         known = self._reckoned.get(key)
         belief = self._standings.get(name, Standing()).belief

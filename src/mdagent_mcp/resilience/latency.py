@@ -71,6 +71,8 @@ def recorded(latencies_s: Iterable[float]) -> LatencyHistogram:
 
 def merge(first: LatencyHistogram, second: LatencyHistogram) -> LatencyHistogram:
     """What one histogram would hold that had recorded everything of both."""
+    if not second.weights:
+        return first
     weights = dict(first.weights)
     for bucket, weight in second.weights.items():
         weights[bucket] = weights.get(bucket, 0.0) + weight
@@ -87,8 +89,9 @@ def decay(histogram: LatencyHistogram, factor: float) -> LatencyHistogram:
         raise ValueError(f"a decay factor lies between 0 and 1, got {factor}")
     if factor == 1.0:
         return histogram
-    kept = {bucket: weight * factor for bucket, weight in histogram.weights.items()}
-    return LatencyHistogram({bucket: weight for bucket, weight in kept.items() if weight >= _NEGLIGIBLE})
+    return LatencyHistogram(
+        {bucket: kept for bucket, weight in histogram.weights.items() if (kept := weight * factor) >= _NEGLIGIBLE}
+    )
 
 
 def without(histogram: LatencyHistogram, taken: LatencyHistogram) -> LatencyHistogram:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from types import MappingProxyType, NoneType
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
@@ -261,6 +261,9 @@ def _times(stamps: Json) -> list[datetime]:
 def _column(column: Json | None, length: int) -> list[float | None]:
     if column is None:
         return [None] * length
+    plain = _plain(column.value) if isinstance(column.value, list) else None
+    if plain is not None and len(plain) == length:
+        return plain
     # A long series has tens of thousands of cells: only those that are no plain numbers are looked at closely.
     values = [
         item if item is None or (type(item) is float and math.isfinite(item)) else _number(item, column)
@@ -269,6 +272,19 @@ def _column(column: Json | None, length: int) -> list[float | None]:
     if len(values) != length:
         raise malformed(f"{column.path} has {len(values)} values for {length} time stamps")
     return values
+
+
+def _plain(values: list[Any]) -> list[float | None] | None:
+    """The cells of a column of plain numbers and gaps, looked at as a whole; None for any other."""
+    kinds = set(map(type, values))
+    if not kinds <= {float, int, NoneType}:
+        return None
+    numbers = [item for item in values if item is not None] if NoneType in kinds else values
+    if int in kinds and max(map(abs, numbers)) > _EXACT:
+        return None
+    if not math.isfinite(sum(numbers)):  # one that is not makes the sum so as well
+        return None
+    return values if int not in kinds else [item if item is None else float(item) for item in values]
 
 
 def _number(item: object, column: Json) -> float:
