@@ -89,8 +89,8 @@ class QuoteEngine:
         )
 
     def _from_cache(self, question: QuoteQuestion, instrument: Instrument) -> QuoteAnswer | None:
-        now = self._parts.clock.now()
-        for key in dict.fromkeys((key_of(question, instrument), replace(key_of(question, instrument), min_grade=None))):
+        now, asked = self._parts.clock.now(), key_of(question, instrument)
+        for key in (asked,) if asked.min_grade is None else (asked, replace(asked, min_grade=None)):
             entry = self._kept.find(key)
             if entry is None or entry.age_s(now) >= self._max_age(question, instrument, entry, now):
                 continue

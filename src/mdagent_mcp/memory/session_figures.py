@@ -81,11 +81,13 @@ def figures_of(event: Graded | Fetched) -> SessionFigures:
     if isinstance(event, Fetched):
         return SessionFigures(calls=1)
     loss = 1.0 - WORTH[event.grade] + SECOND_COSTS * max(0.0, event.elapsed_s)
-    counted = SessionFigures(
-        requests=1, cached=int(event.cached), loss=min(loss, MOST_LOSS), elapsed_s=max(0.0, event.elapsed_s)
+    return SessionFigures(
+        requests=1,
+        cached=int(event.cached),
+        loss=min(loss, MOST_LOSS),
+        elapsed_s=max(0.0, event.elapsed_s),
+        **{"unanswered" if event.grade is None else event.grade.value.lower(): 1},
     )
-    letter = "unanswered" if event.grade is None else event.grade.value.lower()
-    return counted + SessionFigures(**{letter: 1})
 
 
 def figures_json(figures: SessionFigures) -> dict[str, Any]:
