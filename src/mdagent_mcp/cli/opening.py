@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final, TypedDict
 
 from anyio import to_thread
@@ -116,12 +117,14 @@ async def _over_sandbox(opening: Opening) -> AsyncIterator[MarketData]:
             simulated = simulation.simulated_settings(settings, sandbox)
             return open_app(simulated, clock=opening.clock, data_dir=data_dir, **opening.watched)
 
-        async with _held_open(opening, engine) as service:
+        async with _held_open(opening, engine, simulation.is_replaced) as service:
             yield simulation.SimulatedMarketData(service)
 
 
 @asynccontextmanager
-async def _held_open(opening: Opening, engine: OpenEngine) -> AsyncIterator[MarketData]:
+async def _held_open(
+    opening: Opening, engine: OpenEngine, is_replaced: Callable[[str], bool] = lambda _: False
+) -> AsyncIterator[MarketData]:
     """One engine, or, where the settings are followed, that of the settings in effect."""
     watching = opening.watching
     if watching is None:
@@ -130,7 +133,8 @@ async def _held_open(opening: Opening, engine: OpenEngine) -> AsyncIterator[Mark
         return
     from mdagent_mcp.cli.reloading import Reloading, file_changes, reloading  # noqa: PLC0415 - once the server runs
 
-    parts = Reloading(watching.loaded, watching.load, engine, file_changes, opening.clock, watching.applied)
+    told = partial(watching.not_taken_over, is_replaced=is_replaced)
+    parts = Reloading(watching.loaded, watching.load, engine, file_changes, opening.clock, watching.applied, told)
     async with reloading(parts) as followed:
         _spare_the_collector()
         yield followed

@@ -104,8 +104,8 @@ def _require_usable(vendor: Vendor, settings: Settings, *, simulated: bool) -> N
     if vendor.retirement is not None and not vendor.standing(chosen.urls):
         raise CommandError(f"{vendor.id}: {vendor.retirement.told}")
     if not chosen.enabled:
-        why = "the sandbox does not speak for it" if simulated else "it is disabled in the settings"
-        raise CommandError(f"{vendor.id}: {why}")
+        why = "it is disabled in the settings"
+        raise CommandError(f"{vendor.id}: {why}{', or the sandbox does not speak for it' if simulated else ''}")
     if vendor.key is not None and chosen.api_key is None:
         place = f" ({vendor.key.signup_url})" if vendor.key.signup_url else ""
         raise CommandError(f"{vendor.id}: it needs a key: set {vendor.key.environment[0]}{place}")

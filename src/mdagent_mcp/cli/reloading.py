@@ -1,15 +1,16 @@
 """Settings that change while the server runs: read, build anew, swap whole, take the old one down.
 
 The rule of this module: a call runs to its end on the engine it began with. What cannot be read or built changes
-nothing: the old engine goes on, and why is logged and told to whoever asks for the state. A generation is opened and
-closed by one task, since a context must be left where it was entered.
+nothing: the old engine goes on, and why is logged and told to whoever asks for the state. So is what was changed but
+cannot be taken over while the server runs. A generation is opened and closed by one task, since a context must be left
+where it was entered.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -18,6 +19,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
+from mdagent_mcp.config.changes import in_force
 from mdagent_mcp.config.loading import ConfigurationError, Loaded
 from mdagent_mcp.config.settings import Settings
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
@@ -35,10 +37,11 @@ CLOSING_S: Final = 4.0
 """How long they may take when the server ends."""
 DEBOUNCE_MS: Final = 200
 """An editor writes in several steps; they are one change."""
+_NOT_OF_ENGINE: Final = ("http", "log_level")
 _log: Final = logging.getLogger("mdagent_mcp")
 
 OpenEngine = Callable[[Settings], AbstractAsyncContextManager[MarketData]]
-Changes = Callable[[Loaded], AsyncIterator[object]]
+Changes = Callable[[Loaded], AsyncGenerator[object]]
 
 
 class Applied(Protocol):
@@ -60,6 +63,7 @@ class Reloading:
         changes: yields whenever the settings may have changed.
         clock: time.
         applied: told what became of a change.
+        not_taken_over: says what of settings is not in effect in this server as it runs; empty when everything is.
     """
 
     loaded: Loaded
@@ -68,6 +72,7 @@ class Reloading:
     changes: Changes
     clock: Clock
     applied: Applied
+    not_taken_over: Callable[[Settings], str] = lambda _: ""
 
 
 @dataclass(eq=False)
@@ -120,13 +125,10 @@ class ReloadingMarketData:
         self._reloading = reloading
         self._tasks = tasks
         self._loaded = reloading.loaded
+        self._in_force = reloading.loaded.settings
         self._current = _Generation()
         self._trouble = ""
-
-    @property
-    def trouble(self) -> str:
-        """Why the settings file as it stands is not in effect; empty when it is."""
-        return self._trouble
+        self._not_taken_over = ""
 
     async def start(self) -> None:
         """Open the first engine.
@@ -135,25 +137,33 @@ class ReloadingMarketData:
             OSError: when it cannot be opened.
             ValueError: when the settings cannot be used.
         """
-        self._current = await self._open(self._loaded.settings)
+        self._current = await self._open(self._in_force)
 
     async def follow(self) -> None:
-        """Reload for ever, whenever the settings may have changed."""
-        async for _ in self._reloading.changes(self._loaded):
-            await self.reload()
+        """Reload for ever, whenever the settings may have changed; files that new ones name are followed as well."""
+        while True:
+            followed = self._loaded.files
+            async with aclosing(self._reloading.changes(self._loaded)) as changes:
+                async for _ in changes:
+                    await self.reload()
+                    if self._loaded.files != followed:
+                        break
+                else:
+                    return
 
     async def reload(self) -> bool:
         """Read the settings and put them into effect; whether that could be done."""
         try:
             loaded = await to_thread.run_sync(self._reloading.load)
-            if loaded.settings != self._loaded.settings:
-                await self._swap(loaded.settings)
+            wanted = in_force(self._reloading.loaded.settings, loaded.settings)
+            if _of_engine(wanted) != _of_engine(self._in_force):
+                await self._swap(wanted)
         except (ConfigurationError, OSError, ValueError) as error:
             self._reject(clean_text(str(error), 300))
             return False
-        self._loaded = loaded
-        self._trouble = ""
-        self._reloading.applied(loaded.settings, "")
+        self._loaded, self._in_force, self._trouble = loaded, wanted, ""
+        self._tell_not_taken_over(self._reloading.not_taken_over(loaded.settings))
+        self._reloading.applied(wanted, "")
         return True
 
     async def aclose(self) -> None:
@@ -184,7 +194,7 @@ class ReloadingMarketData:
         """What the sources are doing, and whether the settings file is in effect."""
         with self._using() as service:
             statuses, overall = await service.source_status(source)
-        return statuses, replace(overall, settings_state=self._trouble or "ok")
+        return statuses, replace(overall, settings_state=self._trouble or self._not_taken_over or "ok")
 
     async def explain_evidence(self, evidence_id: str) -> QuoteAnswer | HistoryAnswer | None:
         """The kept answer behind an evidence id."""
@@ -236,7 +246,12 @@ class ReloadingMarketData:
         if trouble != self._trouble:
             _log.warning("the settings were not changed: %s", trouble)
         self._trouble = trouble
-        self._reloading.applied(self._loaded.settings, trouble)
+        self._reloading.applied(self._in_force, trouble)
+
+    def _tell_not_taken_over(self, told: str) -> None:
+        if told and told != self._not_taken_over:
+            _log.warning("settings were changed that are not in effect: %s", told)
+        self._not_taken_over = told
 
     @contextmanager
     def _using(self) -> Iterator[MarketData]:
@@ -251,6 +266,11 @@ class ReloadingMarketData:
         if generation.service is None:
             raise RuntimeError("the engine is used before it was opened")
         return generation.service
+
+
+def _of_engine(settings: Settings) -> Settings:
+    """Without what no engine depends on: a new token or level of the log keeps a warm cache warm."""
+    return settings.model_copy(update=dict.fromkeys(_NOT_OF_ENGINE))
 
 
 @asynccontextmanager
@@ -274,18 +294,17 @@ async def reloading(parts: Reloading) -> AsyncIterator[ReloadingMarketData]:
         tasks.cancel_scope.cancel()
 
 
-async def file_changes(loaded: Loaded) -> AsyncIterator[object]:
+async def file_changes(loaded: Loaded) -> AsyncGenerator[object]:
     """Yields when the settings file, or a file that holds a secret, was written, replaced or made anew.
 
-    Files that are links into a folder which is swapped whole, as Kubernetes mounts them, are followed as well.
+    And once soon after the beginning, for what was written before the operating system watched. Files that are links into a folder which is swapped whole, as Kubernetes mounts them, are followed as well.
     """
-    files = [file for file in (loaded.file, *loaded.secret_files) if file is not None]
-    if not files:
+    if not loaded.files:
         return
     from watchfiles import awatch  # noqa: PLC0415 - once the server runs
 
-    names = {file.name for file in files} | {"..data"}
-    folders = {file.absolute().parent for file in files}
+    names = {file.name for file in loaded.files} | {"..data"}
+    folders = {file.absolute().parent for file in loaded.files}
     watching = awatch(
         *folders,
         watch_filter=lambda _, path: Path(path).name in names,
@@ -294,6 +313,11 @@ async def file_changes(loaded: Loaded) -> AsyncIterator[object]:
         recursive=False,
         ignore_permission_denied=True,
         rust_timeout=1000,
+        yield_on_timeout=True,
     )
-    async for change in watching:
-        yield change
+    looked = False
+    async with aclosing(watching):
+        async for change in watching:
+            if change or not looked:
+                yield change
+            looked = True

@@ -7,6 +7,8 @@ anything is opened.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -15,13 +17,15 @@ from mdagent_mcp import __version__
 from mdagent_mcp.cli.opening import Opening
 from mdagent_mcp.cli.outcome import CommandError, ExitCode
 from mdagent_mcp.config.http_settings import HttpSettings
-from mdagent_mcp.domain.clock import SystemClock
+from mdagent_mcp.config.loading import ConfigurationError, Loaded
+from mdagent_mcp.domain.clock import Clock, SystemClock
 from mdagent_mcp.server.http.application import following, http_application
+from mdagent_mcp.server.http.gate import Gate
 from mdagent_mcp.server.http.hosts import UnsafeBindingError, refuse_unsafe
 from mdagent_mcp.server.http.metrics_route import metrics_route
 from mdagent_mcp.server.http.serving import listening_socket, serve_http, url_of
 from mdagent_mcp.server.http.traffic import Traffic
-from mdagent_mcp.server.server import build_parts
+from mdagent_mcp.server.server import ServerParts, build_parts
 
 
 def serve_over_http(opening: Opening) -> int:
@@ -41,7 +45,27 @@ def serve_over_http(opening: Opening) -> int:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from error
-    watching = opening.watching
+    traffic, clock = Traffic(), SystemClock()
+    application, parts = http_server(opening, traffic, clock)
+    serving = partial(serve_http, traffic=traffic, clock=clock, end_streams=parts.notices.end_streams)
+    with listening:
+        sys.stderr.write(_greeting(url_of(listening), http))
+        drained = anyio.run(serving, application, http, listening)
+    return ExitCode.OK if drained else ExitCode.NO_ANSWER
+
+
+def http_server(opening: Opening, traffic: Traffic, clock: Clock) -> tuple[Gate, ServerParts]:
+    """The application and the server behind it, which follow their settings.
+
+    Args:
+        opening: of the engine, with what watches over it.
+        traffic: what is under way; whoever stops the server drains it.
+        clock: time.
+    """
+    http, watching = opening.settings.http, opening.watching
+    if watching is not None:
+        watching = replace(watching, load=partial(_load_safe, watching.load, http.host), over_http=True)
+        opening = replace(opening, watching=watching)
     parts = build_parts(
         opening.open,
         opening.clock,
@@ -52,16 +76,25 @@ def serve_over_http(opening: Opening) -> int:
     )
     metrics = None if watching is None else watching.metrics
     routes = () if metrics is None else (metrics_route(metrics, parts.service),)
-    traffic, clock = Traffic(), SystemClock()
     application = http_application(parts.server, parts.service, http, traffic=traffic, clock=clock, extra_routes=routes)
     if watching is not None:
         follow = following(application, http, clock)
         watching.followers.append(lambda changed: follow(changed.http))
-    serving = partial(serve_http, traffic=traffic, clock=clock, end_streams=parts.notices.end_streams)
-    with listening:
-        sys.stderr.write(_greeting(url_of(listening), http))
-        drained = anyio.run(serving, application, http, listening)
-    return ExitCode.OK if drained else ExitCode.NO_ANSWER
+    return application, parts
+
+
+def _load_safe(load: Callable[[], Loaded], host: str) -> Loaded:
+    """Settings read again, which must not open a server that listens already to everybody.
+
+    Raises:
+        ConfigurationError: they would, or cannot be used.
+    """
+    loaded = load()
+    try:
+        refuse_unsafe(host, loaded.settings.http.tokens, loaded.settings.http.allowed_hosts)
+    except UnsafeBindingError as error:
+        raise ConfigurationError(str(error)) from error
+    return loaded
 
 
 def _greeting(url: str, http: HttpSettings) -> str:

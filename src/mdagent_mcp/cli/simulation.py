@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from pydantic import SecretStr
+
 from mdagent_mcp.config.settings import Settings, SourceSettings
 from mdagent_mcp.domain.answers import HistoryAnswer, QuoteAnswer, QuotesAnswer, SymbolFailure
 from mdagent_mcp.domain.instruments import Instrument
@@ -28,20 +30,22 @@ NOTICE: Final = "SIMULATED market, not a real price:"
 SANDBOX_KEY: Final = "sandbox-key"
 """Made up; the sandbox takes any key."""
 _DIRECTORY: Final = "sandbox"
+_REPLACED: Final[Mapping[str, Any]] = {"api_key": None, "base_url": None, "base_urls": ()}
 
 _AnswerT = TypeVar("_AnswerT", QuoteAnswer, HistoryAnswer)
 
 
 def simulated_settings(settings: Settings, sandbox: Sandbox) -> Settings:
-    """The settings with every source answered by the sandbox, and with nothing of the real sources left.
+    """The settings with every source answered by the sandbox: no key, no address and no memory of real ones is left.
 
-    A source that the sandbox does not speak for is not asked, and a retired one stays retired. Simulated bars are kept
-    on disk only when that was asked for.
+    How a source is asked stays as it is set. The made-up key is one of the plan that is set. A source that the sandbox
+    does not speak for is not asked, and a retired one stays retired. Simulated bars are kept on disk only when that was
+    asked for.
     """
     stored = settings.cache.history_store is True
     cache = settings.cache.model_copy(update={"history_store": stored})
     shared = settings.shared.model_copy(update={"memory_url": None})
-    sources = {vendor.id: _simulated(vendor, sandbox, stored=stored) for vendor in VENDORS}
+    sources = {v.id: _simulated(v, settings.source(v.id), sandbox, stored=stored) for v in VENDORS}
     return settings.model_copy(update={"sources": sources, "cache": cache, "shared": shared})
 
 
@@ -50,14 +54,30 @@ def simulated_data_directory(real: Path) -> Path:
     return real / _DIRECTORY
 
 
-def _simulated(vendor: Vendor, sandbox: Sandbox, *, stored: bool) -> SourceSettings:
+def is_replaced(name: str) -> bool:
+    """Whether the simulated market stands in for what a setting says.
+
+    Args:
+        name: dotted.
+    """
+    section, _, last = name.rpartition(".")
+    return name == "shared.memory_url" or (section.startswith("sources.") and last in _REPLACED)
+
+
+def _simulated(vendor: Vendor, chosen: SourceSettings, sandbox: Sandbox, *, stored: bool) -> SourceSettings:
     if vendor.retirement is not None:
-        return SourceSettings()
+        return chosen.model_copy(update=_REPLACED)
     if vendor.id not in IMITATED:
         return SourceSettings.model_validate({"enabled": False})
-    key = None if vendor.key is None else SANDBOX_KEY
+    key = None if vendor.key is None else SecretStr(_key_of(chosen.plan))
     where = {"base_url": sandbox.url_for(vendor.id), "api_key": key}
-    return SourceSettings.model_validate({**where, "store_history": stored})
+    kept = stored if chosen.store_history is None else stored and chosen.store_history
+    return chosen.model_copy(update={**_REPLACED, **where, "store_history": kept})
+
+
+def _key_of(plan: str) -> str:
+    """A made-up key; how it begins tells the sandbox its plan."""
+    return SANDBOX_KEY if plan == "free" else f"{plan.replace('_', '')}-{SANDBOX_KEY}"
 
 
 class SimulatedMarketData:

@@ -10,6 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from mdagent_mcp.config.taking_effect import AT_START
+
+MOST_BODY_BYTES: Final = 67_108_864
+"""Greatest `max_body_bytes`."""
 _TOKEN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,39}")
 _TOKEN_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST: Final = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9][a-z0-9.\-]*)(?::(?:\*|[0-9]{1,5}))?", re.IGNORECASE)
@@ -50,8 +54,10 @@ class HttpSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address to listen on")
-    port: int = Field(8000, ge=0, le=65_535, description="0 takes a free one")
+    host: str = Field(
+        "127.0.0.1", min_length=1, max_length=255, description="address to listen on", json_schema_extra=AT_START
+    )
+    port: int = Field(8000, ge=0, le=65_535, description="0 takes a free one", json_schema_extra=AT_START)
     tokens: Annotated[Mapping[str, SecretStr], AfterValidator(_tokens)] = Field(
         default_factory=dict, description="by name, the SHA-256 of each bearer token; `mdagent-mcp token` makes one"
     )
@@ -62,23 +68,55 @@ class HttpSettings(BaseModel):
         (), description="web pages that may call; none for pages of this machine, and no others"
     )
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
-        (), description="reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
+        (),
+        description="reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
+        json_schema_extra=AT_START,
     )
-    stateless: bool = Field(default=False, description="no sessions, so that any replica answers any request")
+    stateless: bool = Field(
+        default=False, description="no sessions, so that any replica answers any request", json_schema_extra=AT_START
+    )
     json_response: bool = Field(
-        default=False, description="always plain JSON, less work; no progress, and only a time limit ends a call early"
+        default=False,
+        description="always plain JSON, less work; no progress, and only a time limit ends a call early",
+        json_schema_extra=AT_START,
     )
     requests_per_s: float = Field(50.0, ge=0, le=1e6, description="of one client in the long run; 0 for no limit")
     burst: float = Field(100.0, ge=1, le=1e6, description="requests one client may make at once")
-    max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864, description="of one request")
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=MOST_BODY_BYTES, description="of one request")
     max_json_depth: int = Field(32, ge=8, le=500, description="levels of nesting in one request")
-    max_header_bytes: int = Field(16_384, ge=1024, le=1_048_576, description="request line and headers together")
-    receive_s: float = Field(15.0, gt=0, le=600, description="time a client may take to send one request, seconds")
-    keep_alive_s: int = Field(75, ge=1, le=3600, description="time an idle connection is kept open, seconds")
-    max_connections: int = Field(2_000, ge=1, le=1_000_000, description="open at once; more are told to come back")
-    max_sessions: int = Field(10_000, ge=1, le=1_000_000, description="sessions of clients before 2026-07-28")
-    session_idle_s: float = Field(1_800.0, gt=0, le=86_400, description="after which an unused session ends, seconds")
-    drain_notice_s: float = Field(
-        0.0, ge=0, le=300, description="on SIGTERM, time new calls are still taken after /readyz says 503, seconds"
+    max_header_bytes: int = Field(
+        16_384, ge=1024, le=1_048_576, description="request line and headers together", json_schema_extra=AT_START
     )
-    drain_s: float = Field(15.0, gt=0, le=300, description="on SIGTERM, time calls under way may take to end, seconds")
+    receive_s: float = Field(
+        15.0,
+        gt=0,
+        le=600,
+        description="time a client may take to send one request, seconds",
+        json_schema_extra=AT_START,
+    )
+    keep_alive_s: int = Field(
+        75, ge=1, le=3600, description="time an idle connection is kept open, seconds", json_schema_extra=AT_START
+    )
+    max_connections: int = Field(
+        2_000, ge=1, le=1_000_000, description="open at once; more are told to come back", json_schema_extra=AT_START
+    )
+    max_sessions: int = Field(
+        10_000, ge=1, le=1_000_000, description="sessions of clients before 2026-07-28", json_schema_extra=AT_START
+    )
+    session_idle_s: float = Field(
+        1_800.0, gt=0, le=86_400, description="after which an unused session ends, seconds", json_schema_extra=AT_START
+    )
+    drain_notice_s: float = Field(
+        0.0,
+        ge=0,
+        le=300,
+        description="on SIGTERM, time new calls are still taken after /readyz says 503, seconds",
+        json_schema_extra=AT_START,
+    )
+    drain_s: float = Field(
+        15.0,
+        gt=0,
+        le=300,
+        description="on SIGTERM, time calls under way may take to end, seconds",
+        json_schema_extra=AT_START,
+    )

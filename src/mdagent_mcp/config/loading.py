@@ -51,6 +51,11 @@ class Loaded:
     environment: str | None
     secret_files: tuple[Path, ...] = ()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that were read."""
+        return (*(() if self.file is None else (self.file,)), *self.secret_files)
+
 
 def load(
     environ: Mapping[str, str],

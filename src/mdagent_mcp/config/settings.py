@@ -14,6 +14,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from mdagent_mcp.config.http_settings import HttpSettings
+from mdagent_mcp.config.taking_effect import AT_START
 from mdagent_mcp.consensus.context import GradingThresholds
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.vendor import Storing, Vendor
@@ -206,7 +207,9 @@ class TracingSettings(_Section):
     """Where OpenTelemetry traces go."""
 
     otlp_url: Annotated[BaseUrl, AfterValidator(_collector_url)] | None = Field(
-        default=None, description="base URL of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318"
+        default=None,
+        description="base URL of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318",
+        json_schema_extra=AT_START,
     )
 
 

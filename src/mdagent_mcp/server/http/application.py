@@ -6,7 +6,6 @@ of `ExtraRoute`, so that nothing is served that nobody implemented.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -16,17 +15,16 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from mdagent_mcp.config.http_settings import HttpSettings
+from mdagent_mcp.config.http_settings import MOST_BODY_BYTES, HttpSettings
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.resilience.token_bucket import BucketOptions
 from mdagent_mcp.server.http.gate import MCP_PATH, Admission, Gate, RequestLimits
-from mdagent_mcp.server.http.hosts import UnsafeBindingError, caller_rules, refuse_unsafe
+from mdagent_mcp.server.http.hosts import caller_rules
 from mdagent_mcp.server.http.rates import ClientRates
 from mdagent_mcp.server.http.tokens import TokenBook
 from mdagent_mcp.server.http.traffic import Traffic
 from mdagent_mcp.server.lazy_service import LazyService, ServiceState
 
-_log: Final = logging.getLogger(__name__)
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _HEALTH: Final[Mapping[str, str]] = {"health": "/healthz", "readiness": "/readyz"}
 
@@ -69,7 +67,7 @@ def http_application(
         streamable_http_path=MCP_PATH,
         json_response=settings.json_response,
         stateless_http=settings.stateless,
-        max_request_body_size=settings.max_body_bytes,
+        max_request_body_size=MOST_BODY_BYTES,  # the gate's limit, which can change, is the one that holds
         session_idle_timeout=settings.session_idle_s,
         max_sessions=settings.max_sessions,
         # The gate has checked both, for every path, and does not log what it refuses.
@@ -91,10 +89,9 @@ def http_application(
 
 
 def following(gate: Gate, began: HttpSettings, clock: Clock) -> Callable[[HttpSettings], None]:
-    """What lets a running server follow its settings: tokens, names, origins, rates and limits of requests.
+    """What lets a running server follow its settings: tokens, names, origins, rates, size and depth of requests.
 
-    Address, sessions and connections stay as they began. Settings that would open the server to everybody are not
-    followed; the log says so.
+    Whoever calls it has refused settings that would open the server to everybody.
 
     Args:
         gate: made by `http_application`.
@@ -105,11 +102,6 @@ def following(gate: Gate, began: HttpSettings, clock: Clock) -> Callable[[HttpSe
 
     def follow(settings: HttpSettings) -> None:
         nonlocal rates
-        try:
-            refuse_unsafe(began.host, settings.tokens, settings.allowed_hosts)
-        except UnsafeBindingError as error:
-            _log.error("the new [http] settings are not in effect: %s", error)
-            return
         if rates.options != _rate(settings):
             rates = ClientRates(_rate(settings), clock)
         gate.admit_by(_admission(settings, began.host, rates), _limits(settings))
