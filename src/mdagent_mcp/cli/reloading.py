@@ -127,6 +127,7 @@ class ReloadingMarketData:
         self._loaded = reloading.loaded
         self._in_force = reloading.loaded.settings
         self._current = _Generation()
+        self._one_at_a_time = anyio.Lock()
         self._trouble = ""
         self._not_taken_over = ""
 
@@ -152,19 +153,22 @@ class ReloadingMarketData:
                     return
 
     async def reload(self) -> bool:
-        """Read the settings and put them into effect; whether that could be done."""
-        try:
-            loaded = await to_thread.run_sync(self._reloading.load)
-            wanted = in_force(self._reloading.loaded.settings, loaded.settings)
-            if _of_engine(wanted) != _of_engine(self._in_force):
-                await self._swap(wanted)
-        except (ConfigurationError, OSError, ValueError) as error:
-            self._reject(clean_text(str(error), 300))
-            return False
+        """Read the settings and put them into effect, one change after the other; whether that could be done."""
+        async with self._one_at_a_time:
+            try:
+                await self._take_over(await to_thread.run_sync(self._reloading.load))
+            except (ConfigurationError, OSError, ValueError) as error:
+                self._reject(clean_text(str(error), 300))
+                return False
+        return True
+
+    async def _take_over(self, loaded: Loaded) -> None:
+        wanted = in_force(self._reloading.loaded.settings, loaded.settings)
+        if _of_engine(wanted) != _of_engine(self._in_force):
+            await self._swap(wanted)
         self._loaded, self._in_force, self._trouble = loaded, wanted, ""
         self._tell_not_taken_over(self._reloading.not_taken_over(loaded.settings))
         self._reloading.applied(wanted, "")
-        return True
 
     async def aclose(self) -> None:
         """Let the calls end and close the engine."""
@@ -297,7 +301,8 @@ async def reloading(parts: Reloading) -> AsyncIterator[ReloadingMarketData]:
 async def file_changes(loaded: Loaded) -> AsyncGenerator[object]:
     """Yields when the settings file, or a file that holds a secret, was written, replaced or made anew.
 
-    And once soon after the beginning, for what was written before the operating system watched. Files that are links into a folder which is swapped whole, as Kubernetes mounts them, are followed as well.
+    And once soon after the beginning, for what was written before the operating system watched. Files that are links
+    into a folder which is swapped whole, as Kubernetes mounts them, are followed as well.
     """
     if not loaded.files:
         return
