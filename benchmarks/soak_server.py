@@ -77,14 +77,20 @@ class Serving:
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[Serving]:
-    """Serve while the body runs, as a user would start it; its log goes to `server.log` in the directory."""
+def serving(directory: Path, config: Path | None = None) -> Iterator[Serving]:
+    """Serve while the body runs, as a user would start it; its log goes to `server.log` in the directory.
+
+    Args:
+        directory: where it keeps what it learns, unless its settings say otherwise.
+        config: its settings, which say where it listens; None for a free port and no settings.
+    """
     log = directory / "server.log"
-    command = [sys.executable, "-m", "mdagent_mcp", "--sandbox", "--data-dir", str(directory), "serve", "--http"]
+    where = ["--data-dir", str(directory), "--port", "0"] if config is None else ["--config", str(config)]
+    command = [sys.executable, "-m", "mdagent_mcp", "serve", "--http", "--sandbox", *where]
     environ = {k: v for k, v in os.environ.items() if not k.startswith("MDAGENT_")}
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [*command, "--port", "0"], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, env=environ, text=True
+            command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, env=environ, text=True
         )
     try:
         found = _wait_for(log, process)

@@ -251,22 +251,29 @@ async def test_an_edit_while_calls_of_an_older_engine_still_end_begins_a_third(w
 async def test_an_edit_that_is_being_built_when_the_server_ends_costs_no_call(world: World) -> None:
     """The call under way ends on the engine it began with; the new one is never used."""
     answers: list[QuotesAnswer] = []
-    async with anyio.create_task_group() as calls:
-        async with reloading(world.parts()) as service, anyio.create_task_group() as edits:
-            world.engines[0].may_answer = anyio.Event()
+    async with (
+        anyio.create_task_group() as calls,
+        reloading(world.parts()) as service,
+        anyio.create_task_group() as edits,
+    ):
+        world.engines[0].may_answer = anyio.Event()
 
-            async def ask() -> None:
-                answers.append(await service.quotes(QUESTION))
+        async def ask() -> None:
+            answers.append(await service.quotes(QUESTION))
 
-            calls.start_soon(ask)
-            world.may_open = anyio.Event()
-            world.write("[engine]\ndeadline_s = 5\n")
-            edits.start_soon(service.reload)
-            await until(lambda: world.building == [5.0])
-            edits.cancel_scope.cancel()
-            calls.start_soon(_set_later, world.engines[0].may_answer)
+        calls.start_soon(ask)
+        world.may_open = anyio.Event()
+        world.write("[engine]\ndeadline_s = 5\n")
+        edits.start_soon(service.reload)
+        await until(lambda: world.building == [5.0])
+        edits.cancel_scope.cancel()
+        calls.start_soon(_set_later, world.engines[0].may_answer)
     assert len(answers) == 1
     assert [(e.is_open, e.answered) for e in world.engines] == [(False, 1)]
+
+
+def _has_told(world: World, times: int) -> bool:
+    return len(world.told) >= times
 
 
 async def _set_later(event: anyio.Event) -> None:
@@ -285,15 +292,15 @@ async def test_a_secret_that_the_file_names_later_is_followed_as_well(world: Wor
     async def watched(loaded: Loaded) -> AsyncGenerator[object]:
         followed.append(loaded.files)
         while True:
-            yield await changes.receive()
+            await changes.receive()
+            yield loaded
 
     with told, changes:
         async with reloading(replace(world.parts(), changes=watched)):
             for text in (f'[sources.finnhub]\napi_key = "file:{secret}"\n', "", ""):
                 world.write(text)
-                applied = len(world.told)
                 await told.send(None)
-                await until(lambda applied=applied: len(world.told) > applied)
+                await until(partial(_has_told, world, len(world.told) + 1))
             await anyio.wait_all_tasks_blocked()
     assert followed == [(world.file,), (world.file, secret), (world.file,)]
 

@@ -19,6 +19,7 @@ import pytest
 from anyio import lowlevel
 from mcp import Client
 from mcp.types import CallToolResult
+from pydantic import SecretStr
 
 import settings_edits
 from cli.running_options import options_of
@@ -28,21 +29,20 @@ from mdagent_mcp.cli.opening import opening_of
 from mdagent_mcp.cli.parser import parse_arguments
 from mdagent_mcp.cli.reloading import ReloadingMarketData
 from mdagent_mcp.cli.serving_http import http_server
-from mdagent_mcp.cli.simulation import is_replaced
+from mdagent_mcp.cli.simulation import is_replaced, simulated_settings
 from mdagent_mcp.cli.startup import load_settings, read_settings
 from mdagent_mcp.cli.watching import Watching
-from mdagent_mcp.config.loading import Loaded
+from mdagent_mcp.config.loading import Loaded, load
 from mdagent_mcp.config.schema import settings_schema
 from mdagent_mcp.config.settings import SourceSettings
 from mdagent_mcp.domain.clock import SystemClock
-from mdagent_mcp.domain.vendor import Quota
+from mdagent_mcp.domain.vendor import Quota, Reply, Request
 from mdagent_mcp.engine.service import Engine
 from mdagent_mcp.monitoring.alert_watch import Alerts
 from mdagent_mcp.monitoring.alerting import QuietHours
 from mdagent_mcp.monitoring.exporting import MetricsExport
 from mdagent_mcp.monitoring.metrics import Metrics
-from mdagent_mcp.sandbox import server as sandbox_server
-from mdagent_mcp.sandbox.server import Sandbox
+from mdagent_mcp.sandbox.server import running_sandbox
 from mdagent_mcp.server.http.gate import Gate
 from mdagent_mcp.server.http.traffic import Traffic
 from mdagent_mcp.transport.source import Source
@@ -63,7 +63,6 @@ class Server:
         file: its settings.
         client: of the real protocol.
         service: follows the settings.
-        sandbox: its sources.
         gate: in front of it.
         alerts: of it.
         engines: opened, the latest last.
@@ -78,7 +77,6 @@ class Server:
     file: Path
     client: Client
     service: ReloadingMarketData
-    sandbox: Sandbox
     gate: Gate
     alerts: Alerts
     engines: list[Engine]
@@ -130,10 +128,10 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+async def serving(home: Path, monkeypatch: pytest.MonkeyPatch, host: str = "127.0.0.1") -> AsyncIterator[Server]:
     """As `serve --http --sandbox` puts it together, but for the socket and the watch over the file."""
     file = home / "mdagent.toml"
-    file.write_text(text_of(base_values(home), "begin"), encoding="utf-8")
+    file.write_text(text_of({**base_values(home), "http.host": host}, "begin"), encoding="utf-8")
     arguments = parse_arguments(["--sandbox", "--config", str(file), "serve", "--http"])
     loaded = load_settings(arguments)
     opening = opening_of(arguments, loaded.settings)
@@ -142,8 +140,8 @@ async def serving(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     gate, parts = http_server(replace(opening, watching=watching), Traffic(), SystemClock())
     async with Client(parts.server, raise_exceptions=True) as client:
         await client.call_tool("source_status", {})
-        (service,), (sandbox,) = made["ReloadingMarketData"], made["Sandbox"]
-        yield Server(file, client, service, sandbox, gate, watching.alerts, made["Engine"], made["MetricsExport"])
+        (service,) = made["ReloadingMarketData"]
+        yield Server(file, client, service, gate, watching.alerts, made["Engine"], made["MetricsExport"])
 
 
 def _note_what_is_made(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, list[Any]]:
@@ -160,7 +158,6 @@ def _note_what_is_made(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, list[Any
         monkeypatch.setattr(module, name, make)
 
     note(reloading, "ReloadingMarketData")
-    note(sandbox_server, "Sandbox")
     note(app, "Engine")
     note(app, "MetricsExport")
     monkeypatch.setattr(reloading, "file_changes", _no_changes)
@@ -172,6 +169,7 @@ async def _no_changes(loaded: Loaded) -> AsyncGenerator[object]:
     yield loaded
 
 
+KEYS: Final = {"polygon": "starter-sandbox-key", "alpha_vantage": "premium75-sandbox-key"}
 Probe = Callable[[Server], bool]
 
 
@@ -188,6 +186,11 @@ def source_with(source: str, attribute: str, value: object) -> Probe:
 def is_gone(where: str) -> Probe:
     """Whether no object of the running server has this attribute."""
     return lambda server: where not in server.options
+
+
+def is_not_stored(source: str) -> Probe:
+    """Whether past prices of a source are kept off the disk."""
+    return lambda server: all(source not in origins for origins in server.options["HistoryFile._origins"])
 
 
 PLACES: Final[Mapping[str, tuple[str, object]]] = {
@@ -248,10 +251,7 @@ OF_SOURCES: Final[Mapping[str, Mapping[str, Probe]]] = {
         "yahoo": source_with("yahoo", "quotas", (Quota(1, 3600.0, "3600 s"),)),
         "finnhub": source_with("finnhub", "quotas", (Quota(7, 60.0, "60 s"),)),
     },
-    "store_history": {
-        name: lambda server, name=name: all(name not in origins for origins in server.options["HistoryFile._origins"])
-        for name in SOURCE_EDITS["store_history"]
-    },
+    "store_history": {name: is_not_stored(name) for name in SOURCE_EDITS["store_history"]},
 }
 
 
@@ -338,14 +338,63 @@ async def test_a_source_that_is_disabled_while_it_is_asked_answers_that_call(
         async def ask() -> None:
             results.append(await server.client.call_tool("get_quote", question))
 
-        server.sandbox.set_faults("nasdaq=delay:0.5")
+        client = server.source("nasdaq").client
+        send, asked, may_answer = client.send, anyio.Event(), anyio.Event()
+
+        async def held(request: Request) -> Reply:
+            asked.set()
+            await may_answer.wait()
+            return await send(request)
+
+        monkeypatch.setattr(client, "send", held)
         calls.start_soon(ask)
-        while server.sandbox.calls["nasdaq"] == 0:
-            await lowlevel.checkpoint()
+        await asked.wait()
         server.file.write_text(text_of(base_values(empty_home) | {"sources.nasdaq.enabled": False}, "disabled"))
         assert await server.service.reload()
-        assert results == []
         await ask()
+        may_answer.set()
     refused, answered = (result.structured_content or {} for result in results)
     assert answered["quotes"][0]["sources_used"] == ["nasdaq"]
-    assert [failure["sources"] for failure in refused["failures"]] == [{"nasdaq": ""}]
+    assert [failure["sources"] for failure in refused["failures"]] == [{"nasdaq": "unsupported"}]
+    assert "nasdaq: unsupported (the source is disabled)" in refused["failures"][0]["message"]
+
+
+async def test_a_file_that_would_open_the_server_to_everybody_is_refused_as_a_whole(
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a broken one is: what it says of anything else is not in force either, and why is told."""
+    async with serving(empty_home, monkeypatch, host="10.0.0.5") as server:
+        values = {**base_values(empty_home), "http.host": "10.0.0.5"}
+        server.file.write_text(text_of({**values, "http.tokens": {}, "engine.deadline_s": 5}, "open"))
+        assert not await server.service.reload()
+        told = (await server.service.source_status())[1].settings_state
+        assert told.startswith("http.host 10.0.0.5 can be reached")
+        assert [len(server.engines), server.source("iex_cloud").options.upstream_group] == [1, "begin"]
+        await server.edit({**values, "engine.deadline_s": 5}, "safe")
+        assert (server.told, server.options["CollectionOptions.deadline_s"]) == ("ok", [5.0])
+
+
+async def test_a_simulated_source_is_asked_as_its_settings_say_with_a_key_of_their_plan() -> None:
+    """Nothing of the real one is left: no key and no address; a retired one stays retired."""
+    environ = {
+        "MDAGENT_SOURCES__POLYGON": '{"plan": "starter", "api_key": "real", "timeout_s": 3}',
+        "MDAGENT_SOURCES__ALPHA_VANTAGE": '{"plan": "premium_75", "base_urls": ["http://10.0.0.5"]}',
+        "MDAGENT_SOURCES__YAHOO": '{"enabled": false, "store_history": false}',
+        "MDAGENT_SOURCES__IEX_CLOUD": '{"base_url": "http://10.0.0.5", "api_key": "real"}',
+        "MDAGENT_CACHE__HISTORY_STORE": "true",
+    }
+    async with running_sandbox(SystemClock()) as sandbox:
+        settings = simulated_settings(load(environ).settings, sandbox)
+    asked = {name: (settings.source(name).urls, settings.source(name).api_key) for name in settings.sources}
+    assert asked == {
+        vendor.id: ((), None)
+        if vendor.id == "iex_cloud"
+        else (
+            (f"{sandbox.base_url}/{vendor.id}",),
+            None if vendor.key is None else SecretStr(KEYS.get(vendor.id, "sandbox-key")),
+        )
+        for vendor in VENDORS
+    }
+    assert (settings.source("polygon").timeout_s, settings.source("polygon").plan) == (3.0, "starter")
+    assert [settings.source(name).enabled for name in ("yahoo", "nasdaq")] == [False, True]
+    assert [settings.source(name).store_history for name in ("yahoo", "nasdaq")] == [False, True]

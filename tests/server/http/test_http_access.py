@@ -270,3 +270,15 @@ class Watched:
     def admit_by(self, admission: Admission, _limits: RequestLimits) -> None:
         """Remember it."""
         self.admitted.append(admission)
+
+
+async def test_a_body_may_be_as_large_as_the_settings_say_now() -> None:
+    """Also larger than they allowed when the server began."""
+    large = message("tools/list", id=2, _meta={"pad": "x" * 2_000_000})
+    async with running() as server, httpx.AsyncClient(headers=HEADERS) as web:
+        opened = await web.post(server.mcp, content=initialize())
+        session = {"Mcp-Session-Id": opened.headers["mcp-session-id"], "MCP-Protocol-Version": "2025-11-25"}
+        before = await web.post(server.mcp, content=large, headers=session)
+        server.follow(HttpSettings(max_body_bytes=8_388_608))
+        after = await web.post(server.mcp, content=large, headers=session)
+    assert [before.status_code, after.status_code] == [413, 200]
