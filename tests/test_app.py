@@ -8,12 +8,14 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mdagent_mcp import app as app_module
 from mdagent_mcp.app import open_app
 from mdagent_mcp.config.loading import load
 from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.questions import InvalidArgumentError, QuoteQuestion
 from mdagent_mcp.domain.status import SourceState
 from mdagent_mcp.memory.store import open_memory
+from mdagent_mcp.monitoring.alert_watch import Alerts
 from mdagent_mcp.testing import ManualClock
 from memory.memory_samples import quote_answer
 from story.simulated_world import Unreachable, turning
@@ -92,3 +94,22 @@ async def test_memory_lies_in_the_data_directory_and_holds_no_key(tmp_path: Path
     assert [f.symbol for f in answer.failures] == ["AAPL"]
     assert {path.name for path in tmp_path.iterdir()} == {"memory.sqlite3"}
     assert key.encode() not in (tmp_path / "memory.sqlite3").read_bytes()
+
+
+async def test_settings_that_no_engine_can_be_built_of_leave_the_alerts_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The watch over a running server is told the settings of the engines that stand."""
+
+    async def failing(*_: object) -> None:
+        raise OSError("no room")
+
+    clock = ManualClock(NOON)
+    alerts = Alerts(clock)
+    first, second = (load({"MDAGENT_ALERTS__CHANNELS": f'["json://127.0.0.1:9/{n}"]'}).settings for n in (1, 2))
+    async with open_app(first, clock=clock, data_dir=None, alerts=alerts):
+        monkeypatch.setattr(app_module, "_open_caching", failing)
+        with pytest.raises(OSError, match="no room"):
+            async with open_app(second, clock=clock, data_dir=None, alerts=alerts):
+                pass
+        assert [channel.address.get_secret_value() for channel in alerts.channels] == ["json://127.0.0.1:9/1"]

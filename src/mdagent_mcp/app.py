@@ -172,7 +172,6 @@ class _Watchers:
         if self._settings.tracing.otlp_url is not None:
             bus.listen(VendorSpans())
         if self._alerts is not None:
-            _configure(self._alerts, self._settings)
             bus.listen(self._alerts)
 
     def begin(self, engine: Engine, clock: Clock, spawn: Spawn) -> None:
@@ -182,6 +181,8 @@ class _Watchers:
         if self._metrics is not None and self._settings.metrics.is_exported:
             spawn(export_metrics, self._metrics, engine.source_status, clock, _metrics_export(self._settings))
         if self._alerts is not None:
+            # Not before the engine stands: settings that it cannot be built of change nothing.
+            _configure(self._alerts, self._settings)
             spawn(self._alerts.watch, engine.source_status)
 
 

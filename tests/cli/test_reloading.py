@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -442,6 +442,15 @@ async def test_a_written_a_replaced_and_a_secret_file_are_noticed(tmp_path: Path
         await anyio.sleep(0.5)
         tasks.cancel_scope.cancel()
     assert noticed == 3
+
+
+async def test_what_was_written_before_the_watch_began_is_looked_at_soon_after(tmp_path: Path) -> None:
+    """Between reading the settings and watching their folder an edit would go unnoticed until the next one."""
+    file = tmp_path / "mdagent.toml"
+    file.write_text("", encoding="utf-8")
+    with anyio.fail_after(20):
+        async with aclosing(file_changes(load({}, config=file))) as changes:
+            assert not await anext(changes)
 
 
 async def test_without_a_file_there_is_nothing_to_follow() -> None:

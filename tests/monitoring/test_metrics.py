@@ -203,6 +203,20 @@ async def test_metrics_are_pushed_and_withdrawn_at_the_end(gateway: str) -> None
     assert samples(_Gateway.requests[0][2])["mdagent_source_quota_used{source=yahoo,window=minute}"] == 12.0
 
 
+async def test_metrics_stay_while_another_engine_of_the_process_pushes_them(gateway: str) -> None:
+    """As after a change of the settings, when the next one begins before the one in its place ends."""
+    metrics, clock, export = Metrics("1.2.3"), SystemClock(), MetricsExport(None, gateway, 60.0)
+    async with anyio.create_task_group() as later:
+        async with anyio.create_task_group() as earlier:
+            for number, tasks in enumerate((earlier, later), start=1):
+                tasks.start_soon(export_metrics, metrics, _status, clock, export)
+                await until(lambda number=number: len(_Gateway.requests) == number)
+            earlier.cancel_scope.cancel()
+        assert [method for method, _, _ in _Gateway.requests] == ["PUT", "PUT"]
+        later.cancel_scope.cancel()
+    assert [method for method, _, _ in _Gateway.requests] == ["PUT", "PUT", "DELETE"]
+
+
 async def test_what_cannot_be_written_is_logged_once_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

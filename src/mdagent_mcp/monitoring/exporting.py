@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,9 @@ JOB: Final = "mdagent_mcp"
 """Under which a Pushgateway keeps what is pushed."""
 PUSH_TIMEOUT_S: Final = 5.0
 LAG_EVERY_S: Final = 0.5
+_PUSHING: Final[Counter[str]] = Counter()
+"""Exports of this process to each gateway. They push under one name, so only the last one that ends takes it off:
+when the settings change, the next one begins before the one in its place ends."""
 _log: Final = logging.getLogger("mdagent_mcp")
 
 
@@ -62,6 +66,7 @@ async def export_metrics(metrics: Metrics, ask_status: AskStatus, clock: Clock, 
         export: where to.
     """
     told = ""
+    _PUSHING[export.push_url or ""] += 1
     try:
         while True:
             metrics.show(*await ask_status())
@@ -71,7 +76,8 @@ async def export_metrics(metrics: Metrics, ask_status: AskStatus, clock: Clock, 
             told = trouble
             await clock.sleep(export.interval_s)
     finally:
-        if export.push_url is not None:
+        _PUSHING[export.push_url or ""] -= 1
+        if export.push_url is not None and not _PUSHING[export.push_url]:
             with CancelScope(shield=True):
                 await to_thread.run_sync(partial(_withdraw, export.push_url))
 
