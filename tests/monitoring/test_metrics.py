@@ -208,9 +208,10 @@ async def test_metrics_stay_while_another_engine_of_the_process_pushes_them(gate
     metrics, clock, export = Metrics("1.2.3"), SystemClock(), MetricsExport(None, gateway, 60.0)
     async with anyio.create_task_group() as later:
         async with anyio.create_task_group() as earlier:
-            for number, tasks in enumerate((earlier, later), start=1):
-                tasks.start_soon(export_metrics, metrics, _status, clock, export)
-                await until(lambda number=number: len(_Gateway.requests) == number)
+            earlier.start_soon(export_metrics, metrics, _status, clock, export)
+            await until(lambda: len(_Gateway.requests) == 1)
+            later.start_soon(export_metrics, metrics, _status, clock, export)
+            await until(lambda: len(_Gateway.requests) == 2)
             earlier.cancel_scope.cancel()
         assert [method for method, _, _ in _Gateway.requests] == ["PUT", "PUT"]
         later.cancel_scope.cancel()
