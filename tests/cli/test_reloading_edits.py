@@ -30,15 +30,18 @@ def world(tmp_path: Path) -> World:
 async def test_of_two_edits_at_once_the_later_one_holds(world: World) -> None:
     """Also where the first takes longer to build; calls go on meanwhile, and each engine is closed but the last."""
     async with reloading(world.parts()) as service, anyio.create_task_group() as edits:
-        world.may_open = anyio.Event()
+        first_may_open = world.may_open = anyio.Event()
         world.write("[engine]\ndeadline_s = 5\n")
         edits.start_soon(service.reload)
         await until(lambda: world.building == [5.0])
         world.write("[engine]\ndeadline_s = 6\n")
+        world.may_open = anyio.Event()
+        world.may_open.set()
         edits.start_soon(service.reload)
+        await anyio.wait_all_tasks_blocked()
         await service.quotes(QUESTION)
         assert [(e.settings.engine.deadline_s, e.answered) for e in world.engines] == [(8.0, 1)]
-        world.may_open.set()
+        first_may_open.set()
         await until(lambda: world.building == [5.0, 6.0] and len(world.engines) == 3)
         await anyio.wait_all_tasks_blocked()
         await service.quotes(QUESTION)
