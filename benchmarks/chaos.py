@@ -58,7 +58,6 @@ def line(outcome: Outcome) -> str:
         f" {outcome.hit.total():,} hit on their way, {outcome.disk_refused:,} writes refused, {grades}; {reachable},"
         f" {found.told} told from before an outage, {found.outvoted} wrong where liars were as many as honest,"
         f" {found.nameless} C to F of symbols that do not exist,"
-        f" {outcome.after_jump} calls beyond a quota after a clock was set forwards,"
         f" slowest {found.slowest_s:.2f} s, blocks {outcome.grown:+.1%} ({outcome.took_s:.0f} s)"
     )
 

@@ -17,6 +17,7 @@ import aiosqlite
 import anyio.to_thread
 from anyio.lowlevel import checkpoint
 
+from mdagent_mcp.domain.clock import Uptime
 from mdagent_mcp.testing import ManualClock
 
 MOST_ROUNDS: Final = 400
@@ -134,6 +135,10 @@ class SkewedClock:
     def monotonic(self) -> float:
         """As the true clock."""
         return self._true.monotonic()
+
+    def uptime(self) -> Uptime:
+        """As the true clock."""
+        return self._true.uptime()
 
     async def sleep(self, seconds: float) -> None:
         """As the true clock."""

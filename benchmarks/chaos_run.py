@@ -42,9 +42,6 @@ CHARGED_BY_SYMBOL: Final = frozenset({"twelve_data"})
 """Vendors that count symbols and not calls; there the sandbox's own count is the judge."""
 SHORTEST_WINDOW_S: Final = 5.0
 """In shorter ones the way to the vendor alone may push more calls together than were sent."""
-REFUSED_WITHIN_S: Final = 86_400.0
-"""The longest window of a quota: a refusal does not say which one was exceeded."""
-JUMP_MARGIN_S: Final = 5.0
 MOST_GROWTH: Final = 0.25
 """Of what is allocated, from the middle to the end of a life, in which tables kept by symbol and source still fill."""
 
@@ -81,8 +78,6 @@ class Outcome:
         findings: what was checked.
         sent: requests by vendor.
         hit: network faults that befell a request.
-        forward_jumps: true seconds at which the server's wall clock was set forwards.
-        after_jump: calls beyond a quota in a window within which that was done: reported, not judged.
         disk_refused: writes that the disk refused.
         kills: times that the Valkey server was killed.
         took_s: real seconds.
@@ -93,8 +88,6 @@ class Outcome:
     findings: Findings = field(default_factory=Findings)
     sent: Counter[str] = field(default_factory=Counter)
     hit: Counter[str] = field(default_factory=Counter)
-    forward_jumps: list[float] = field(default_factory=list)
-    after_jump: int = 0
     disk_refused: int = 0
     kills: int = 0
     took_s: float = 0.0
@@ -178,22 +171,15 @@ def _take_stock(outside: Outside, settings: Settings, outcome: Outcome) -> None:
     outcome.sent, outcome.hit, outcome.disk_refused = network.sent, network.hit, outside.disk.refused
     outcome.kills = outside.valkey.kills if outside.valkey else 0
     for name, at in network.refused:
-        _overrun(outcome, name, at, REFUSED_WITHIN_S)
+        outcome.findings.violated("quota", f"{name} refused a call for its number at {at:.1f} s")
     for vendor in VENDORS:
         plan = vendor.plans.get(settings.source(vendor.id).plan)
         for quota in () if plan is None or vendor.id in CHARGED_BY_SYMBOL else plan.quotas:
             for at in (
                 () if quota.window_s < SHORTEST_WINDOW_S else overruns(network.arrivals.get(vendor.id, ()), quota)
             ):
-                _overrun(outcome, vendor.id, at, quota.window_s)
-
-
-def _overrun(outcome: Outcome, vendor: str, at: float, window_s: float) -> None:
-    """A quota was exceeded; by a clock that was set forwards within its window nobody could have known."""
-    if any(at - window_s - JUMP_MARGIN_S <= jump <= at for jump in outcome.forward_jumps):
-        outcome.after_jump += 1
-    else:
-        outcome.findings.violated("quota", f"{vendor}: more than a window of {window_s:g} s allows, at {at:.1f} s")
+                words = f"{vendor.id}: more than a window of {quota.window_s:g} s allows, at {at:.1f} s"
+                outcome.findings.violated("quota", words)
 
 
 def overruns(arrivals: Sequence[float], quota: Quota) -> list[float]:
@@ -209,8 +195,6 @@ async def _play(world: ChaosWorld, plan: Plan, outcome: Outcome, rng: random.Ran
         if world.clock.monotonic() >= until:
             drawn = next(episodes)
             until = world.clock.monotonic() + drawn.lasts_s
-            if drawn.offset_s > world.episode.offset_s:
-                outcome.forward_jumps.append(world.clock.monotonic())
             world.begin(drawn)
         batch = [draw_call(rng, evidence) for _ in range(min(rng.choice((1, 1, 1, 1, 2, 4, 8)), calls - made))]
         await world.run(*batch)

@@ -31,6 +31,7 @@ import httpx
 
 from mdagent_mcp.app import asked_vendor
 from mdagent_mcp.config.settings import SourceSettings
+from mdagent_mcp.domain.clock import Uptime
 from mdagent_mcp.domain.events import Event, Fetched
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import parse_symbol
@@ -77,6 +78,10 @@ class JumpingClock:
         """Seconds since the start."""
         return self._elapsed
 
+    def uptime(self) -> Uptime:
+        """The same, of a machine that was started a day before."""
+        return Uptime(86_400.0 + self._elapsed, "benchmark")
+
     async def sleep(self, seconds: float) -> None:
         """Jump over the wait."""
         self.jump(seconds)
@@ -112,6 +117,10 @@ class VendorClock:
     def monotonic(self) -> float:
         """The same in seconds."""
         return self.arrived
+
+    def uptime(self) -> Uptime:
+        """The same, of a machine that was started a day before."""
+        return Uptime(86_400.0 + self.arrived, "vendor")
 
     async def sleep(self, seconds: float) -> None:
         """Nobody waits at the vendor's."""

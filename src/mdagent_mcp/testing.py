@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Final
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from mdagent_mcp.domain.clock import Uptime
 from mdagent_mcp.domain.prices import require_utc
+
+_UP_FOR_S: Final = 86_400.0
+_boots: Final = count(1)
 
 
 class ManualClock:
@@ -31,6 +36,7 @@ class ManualClock:
         self._now = start.astimezone(UTC)
         self._elapsed = 0.0
         self._rounds = settle_rounds
+        self._boot = f"hand-turned {next(_boots)}"
         self._order = count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -41,6 +47,10 @@ class ManualClock:
     def monotonic(self) -> float:
         """Seconds turned so far."""
         return self._elapsed
+
+    def uptime(self) -> Uptime:
+        """Of a machine that had run for a day before; no two of these clocks are the same machine."""
+        return Uptime(_UP_FOR_S + self._elapsed, self._boot)
 
     async def sleep(self, seconds: float) -> None:
         """Wait until the clock has been turned past `seconds` from now."""

@@ -18,19 +18,22 @@ from chaos_plan import SOURCES, Episode, episode
 from chaos_run import Plan, run_plan
 from mdagent_mcp import app
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer
+from mdagent_mcp.domain.clock import Uptime
 from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.engine import refusals
 from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.quote_routing import QuoteRouting
 from mdagent_mcp.engine.quotes import QuoteEngine
-from mdagent_mcp.resilience.quota import Admission
+from mdagent_mcp.resilience.quota import Admission, QuotaLog
 from mdagent_mcp.sandbox.faults import FaultKind
 from mdagent_mcp.server import tools
 from mdagent_mcp.server.views import quotes_json
+from mdagent_mcp.transport import budgets
 from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budgets import Budget
 
 CALM = Episode(25.0)
+SET_FORWARDS = tuple(Episode(8.0, offset_s=61.0 * n) for n in range(1, 30))
 OUTAGE = Episode(40.0, links=dict.fromkeys(SOURCES, ((LinkFault.REFUSED, 1.0),)), outage=True)
 
 
@@ -54,6 +57,11 @@ def test_with_scarce_quotas_every_invariant_holds_as_well() -> None:
     outcome = run_plan(plan_of(2, 40))
     assert {name: outcome.findings.violations[name] for name in missed(outcome)} == {}
     assert outcome.sent.total() > 40
+
+
+def test_a_wall_clock_that_is_set_again_and_again_exceeds_no_quota() -> None:
+    """A minute forwards every eight seconds."""
+    assert "quota" not in broken(Plan(1, 40, tight=True, episodes=SET_FORWARDS))
 
 
 def test_a_valkey_server_that_is_killed_changes_nothing_that_was_promised() -> None:
@@ -187,6 +195,13 @@ def _plant_spending(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget, "admit", allow)
 
 
+def _plant_trusted_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def believed(log: QuotaLog, told: float, _: Uptime, *, shared: bool = False) -> tuple[QuotaLog, float]:
+        return log, told
+
+    monkeypatch.setattr(budgets, "aligned", believed)
+
+
 PLANTED = {
     "price": (_plant_wrong_price, Plan(1, 5, episodes=(CALM,))),
     "deadline: late": (_plant_slow_answer, Plan(1, 4, episodes=(CALM,))),
@@ -200,7 +215,8 @@ PLANTED = {
     "no exception: isolated": (_plant_isolated_exception, Plan(1, 4, episodes=(CALM,))),
     "codes": (_plant_code, Plan(1, 5, episodes=(OUTAGE,))),
     "unknown": (_plant_unknown, Plan(1, 5, episodes=(OUTAGE,))),
-    "quota": (_plant_spending, Plan(1, 30, tight=True, episodes=(CALM,))),
+    "quota: spent": (_plant_spending, Plan(1, 30, tight=True, episodes=(CALM,))),
+    "quota: clock set": (_plant_trusted_wall_clock, Plan(1, 40, tight=True, episodes=SET_FORWARDS)),
 }
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -125,6 +125,59 @@ async def test_a_store_that_fails_leaves_the_decision_to_the_mirror_and_is_told_
     await budget.refresh()
     assert budget.trouble == ""
     assert await other.admit(1) == Admission(allowed=False, wait_s=58.5, quota=MINUTE)
+
+
+async def test_what_was_spent_without_the_store_is_told_late_and_dates_nothing_else_anew() -> None:
+    """The others spent meanwhile, later: what they spent stays as young as it is."""
+    clock, store = ManualClock(NOON), FailingStore()
+    quota = Quota(3, 60.0, "minute")
+    budget, other = _budget(store, clock, quota), _budget(store, clock, quota)
+    await other.refresh()
+    store.broken = True
+    await budget.admit(1)
+    store.broken = False
+    await clock.advance(20.0)
+    await other.admit(2)
+    await clock.advance(10.0)
+    await budget.refresh()
+    assert await other.admit(1) == Admission(allowed=False, wait_s=30.5, quota=quota)
+    assert await other.admit(3) == Admission(allowed=False, wait_s=50.5, quota=quota)
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, -5.0, 0.4, 61.0, 86_400.0])
+async def test_a_wall_clock_that_is_set_opens_nothing_early_for_any_process(tmp_path: Path, jump_s: float) -> None:
+    """Whoever sees it first, and also one that is started only afterwards."""
+    clock, path = ManualClock(NOON), tmp_path / "memory.sqlite3"
+    one, other = _budget(FileStore(path), clock), _budget(FileStore(path), clock)
+    await one.admit(2)
+    await other.refresh()
+    await clock.advance(10.0)
+    clock.jump_to(clock.now() + timedelta(seconds=jump_s))
+    started_later = _budget(FileStore(path), clock)
+    refused = Admission(allowed=False, wait_s=50.5, quota=MINUTE)
+    assert [one.peek(), other.peek()] == [refused, refused]
+    assert [await budget.admit(1) for budget in (started_later, other, one)] == [refused, refused, refused]
+    (view,) = one.usage()
+    assert view.resets_at is not None
+    assert view.resets_at - one.now == pytest.approx(50.5)
+    assert one.now == pytest.approx(clock.now().timestamp(), abs=0.5)
+    await clock.advance(50.5)
+    assert await other.admit(2) == Admission(allowed=True)
+
+
+async def test_without_its_store_a_process_keeps_its_windows_although_the_clock_is_set() -> None:
+    """The mirror decides by the time that passed, and the store is told how long ago it was."""
+    clock, store = ManualClock(NOON), FailingStore()
+    budget = _budget(store, clock)
+    await budget.admit(1)
+    store.broken = True
+    await budget.admit(1)
+    clock.jump_to(clock.now() + timedelta(hours=1))
+    assert await budget.admit(1) == Admission(allowed=False, wait_s=60.5, quota=MINUTE)
+    store.broken = False
+    await clock.advance(10.0)
+    await budget.refresh()
+    assert await _budget(store, clock).admit(1) == Admission(allowed=False, wait_s=50.5, quota=MINUTE)
 
 
 async def test_a_lost_race_is_run_again() -> None:

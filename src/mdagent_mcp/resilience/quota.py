@@ -3,13 +3,15 @@
 The rule of this module: pure arithmetic, `(log, quotas, now, weight) -> (log, admission)`. `now` is epoch seconds; who
 calls reads the clock and does the waiting. A token bucket as large as the limit would admit up to twice the limit
 within one window, so admissions are remembered instead. All quotas of a plan hold at once: a call is admitted by every
-one of them or charged to none. A clock that was set back opens no window early: what was admitted "later than now"
-counts as admitted now.
+one of them or charged to none. `resilience.quota_clock` keeps `now` and the log apart from a wall clock that is set;
+where it cannot know (a log of before the machine was started), what was admitted "later than now" counts as admitted
+now.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -41,11 +43,14 @@ class Spending:
         first: when the first of them was admitted, seconds.
         last: when the last of them was.
         weight: how many, in the quota's own unit.
+        held_until: a calendar quota does not get them back before, because the clock was set since then and by the
+            other time the vendor's reset comes later; 0 where the clock was not set.
     """
 
     first: float
     last: float
     weight: int
+    held_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,23 @@ _ZONE_STEP_S: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """Which instant of a log was which reading of a clock that nobody can set.
+
+    Attributes:
+        boot: the start of the machine whose clock was read; see `domain.clock.Uptime`.
+        uptime_s: what it showed.
+        epoch_s: the instant of the log.
+        since_s: what is dated later was admitted since that start of the machine, as far as the log can tell.
+    """
+
+    boot: str
+    uptime_s: float
+    epoch_s: float
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaLog:
     """What was admitted, as far back as any window reaches.
 
@@ -74,12 +96,14 @@ class QuotaLog:
         blocked_until: nothing is admitted before, because the vendor said so; seconds.
         blocked_because: what the vendor said; None when nothing was said.
         newest: the latest `now` that was seen.
+        anchor: where its instants come from; None where they are a wall clock's, whatever that showed.
     """
 
     windows: Mapping[Quota, Window] = field(default_factory=lambda: _NOTHING)
     blocked_until: float = 0.0
     blocked_because: FailureKind | None = None
     newest: float = 0.0
+    anchor: Anchor | None = None
 
 
 EMPTY: Final = QuotaLog()
@@ -142,7 +166,7 @@ def admit(
     refusal = _refusal(log, current, now, weight, margins)
     if refusal is not None:
         return replace(log, windows={**log.windows, **current}), refusal
-    charged = {quota: _charged(window, quota, now, weight) for quota, window in current.items()}
+    charged = {quota: _charged(window, quota, now, weight, since=_since(log)) for quota, window in current.items()}
     return replace(log, windows={**log.windows, **charged}), Admission(allowed=True)
 
 
@@ -157,14 +181,18 @@ def charge(log: QuotaLog, quotas: Sequence[Quota], now: float, weight: int) -> Q
     Args:
         log: what was admitted so far.
         quotas: those it counts against.
-        now: epoch seconds.
+        now: epoch seconds; when it was spent, where that was before what the log knows last.
         weight: calls or credits; nothing is charged where it is not positive.
     """
     if weight < 1:
         return log
+    if now < log.newest:
+        late = {quota: _inserted(_known(log, quota), Spending(now, now, weight)) for quota in quotas}
+        return replace(log, windows={**log.windows, **late})
     log, now = _at(log, now)
-    current = {quota: _charged(_within(_known(log, quota), quota, now, 0.0), quota, now, weight) for quota in quotas}
-    return replace(log, windows={**log.windows, **current})
+    current = {quota: _within(_known(log, quota), quota, now, 0.0) for quota in quotas}
+    charged = {quota: _charged(window, quota, now, weight, since=_since(log)) for quota, window in current.items()}
+    return replace(log, windows={**log.windows, **charged})
 
 
 def block_until(log: QuotaLog, now: float, until: float, because: FailureKind | None = None) -> QuotaLog:
@@ -232,14 +260,19 @@ def _at(log: QuotaLog, now: float) -> tuple[QuotaLog, float]:
     if now >= log.newest - CLOCK_JITTER_S:
         now = max(now, log.newest)
         return replace(log, newest=now), now
-    windows = {quota: _redated(window, now) for quota, window in log.windows.items()}
+    windows = {quota: redated(window, now) for quota, window in log.windows.items()}
     blocked = min(log.blocked_until, now + LONGEST_BLOCK_S)
-    return QuotaLog(windows, blocked, log.blocked_because, now), now
+    return QuotaLog(windows, blocked, log.blocked_because, now, log.anchor), now
 
 
-def _redated(window: Window, now: float) -> Window:
-    spendings = (Spending(min(s.first, now), min(s.last, now), s.weight) for s in window.spendings)
+def redated(window: Window, latest: float) -> Window:
+    """The window with nothing in it dated later than an instant: what is, counts as of that instant."""
+    spendings = (s if s.last <= latest else Spending(min(s.first, latest), latest, s.weight) for s in window.spendings)
     return Window(tuple(spendings), window.used)
+
+
+def _since(log: QuotaLog) -> float:
+    return -math.inf if log.anchor is None else log.anchor.since_s
 
 
 def _known(log: QuotaLog, quota: Quota) -> Window:
@@ -256,11 +289,11 @@ def _reach(window: Window) -> tuple[float, float]:
 
 def _free_at(spending: Spending, quota: Quota, margin_s: float) -> float:
     if quota.resets is not None:
-        return _reset_after(quota, spending.last) + margin_s
+        return max(reset_after(quota, spending.last), spending.held_until) + margin_s
     return spending.last + (quota.window_s + margin_s)
 
 
-def _reset_after(quota: Quota, instant: float) -> float:
+def reset_after(quota: Quota, instant: float) -> float:
     """The first reset of a calendar quota after an instant, epoch seconds."""
     return _midnight_after(quota.zone, quota.resets == "month", int(instant // _ZONE_STEP_S))
 
@@ -306,20 +339,27 @@ def _room_at(window: Window, quota: Quota, weight: int, margin_s: float) -> floa
         if excess <= 0:
             break
         excess -= spending.weight
-        free_at = _free_at(spending, quota, margin_s)
+        # What is held for longer holds what was spent after it.
+        free_at = max(free_at or -math.inf, _free_at(spending, quota, margin_s))
     return free_at
 
 
-def _charged(window: Window, quota: Quota, now: float, weight: int) -> Window:
+def _charged(window: Window, quota: Quota, now: float, weight: int, *, since: float) -> Window:
     used, newest = window.used + weight, window.spendings[-1:]
-    if newest and _share_a_slot(newest[0], quota, now):
-        joined = Spending(newest[0].first, now, newest[0].weight + weight)
+    if newest and newest[0].last > since and _share_a_slot(newest[0], quota, now):
+        joined = replace(newest[0], last=now, weight=newest[0].weight + weight)
         return Window((*window.spendings[:-1], joined), used)
     return Window((*window.spendings, Spending(now, now, weight)), used)
+
+
+def _inserted(window: Window, spending: Spending) -> Window:
+    """The window with what is told late put where it belongs."""
+    place = bisect_right(window.spendings, spending.last, key=lambda s: s.last)
+    return Window((*window.spendings[:place], spending, *window.spendings[place:]), window.used + spending.weight)
 
 
 def _share_a_slot(newest: Spending, quota: Quota, now: float) -> bool:
     """Whether a call now is remembered together with the last one: both leave the window at the same time."""
     if quota.resets is not None:
-        return _reset_after(quota, newest.last) == _reset_after(quota, now)
+        return reset_after(quota, newest.last) == reset_after(quota, now)
     return quota.limit > MAX_ENTRIES and now - newest.first < quota.window_s / MAX_ENTRIES

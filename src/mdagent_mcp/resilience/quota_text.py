@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Quota
-from mdagent_mcp.resilience.quota import QuotaLog, Spending, Window
+from mdagent_mcp.resilience.quota import Anchor, QuotaLog, Spending, Window
 
 _VERSION: Final = 1
 _RESETS: Final = {"": None, "day": "day", "month": "month"}
@@ -24,7 +24,7 @@ def to_text(log: QuotaLog) -> str:
     windows = [
         [
             [quota.limit, quota.window_s, quota.name, quota.resets or "", quota.zone],
-            [[_milliseconds(s.first), _milliseconds(s.last), s.weight] for s in window.spendings],
+            [_entry(s) for s in window.spendings],
         ]
         for quota, window in log.windows.items()
         if window.spendings
@@ -35,6 +35,9 @@ def to_text(log: QuotaLog) -> str:
         "blocked": [_milliseconds(log.blocked_until), log.blocked_because or ""],
         "windows": windows,
     }
+    if log.anchor is not None:
+        read = (log.anchor.uptime_s, log.anchor.epoch_s, log.anchor.since_s)
+        body["anchor"] = [log.anchor.boot, *map(_milliseconds, read)]
     return json.dumps(body, separators=(",", ":"))
 
 
@@ -54,6 +57,7 @@ def from_text(text: str) -> QuotaLog:
             blocked_until=_seconds(until),
             blocked_because=FailureKind(because) if because else None,
             newest=_seconds(body["newest"]),
+            anchor=None if body.get("anchor") is None else _anchor(*body["anchor"]),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"no quota log: {type(error).__name__}") from error
@@ -61,11 +65,26 @@ def from_text(text: str) -> QuotaLog:
 
 def _window(quota: Sequence[Any], spendings: Sequence[Sequence[Any]]) -> tuple[Quota, Window]:
     limit, window_s, name, resets, zone = quota
-    kept = tuple(Spending(_seconds(first), _seconds(last), _weight(weight)) for first, last, weight in spendings)
+    kept = tuple(_spending(*spending) for spending in spendings)
     known: Mapping[str, Any] = _RESETS
     return Quota(int(limit), float(window_s), str(name), known[resets], str(zone)), Window(
         kept, sum(s.weight for s in kept)
     )
+
+
+def _entry(spending: Spending) -> list[int]:
+    entry = [_milliseconds(spending.first), _milliseconds(spending.last), spending.weight]
+    return [*entry, _milliseconds(spending.held_until)] if spending.held_until else entry
+
+
+def _spending(first: Any, last: Any, weight: Any, held_until: Any = 0) -> Spending:
+    return Spending(_seconds(first), _seconds(last), _weight(weight), _seconds(held_until))
+
+
+def _anchor(boot: Any, uptime: Any, epoch: Any, since: Any) -> Anchor:
+    if not isinstance(boot, str):
+        raise TypeError("a start of the machine has a name")
+    return Anchor(boot, _seconds(uptime), _seconds(epoch), _seconds(since))
 
 
 def _milliseconds(seconds: float) -> int:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mdagent_mcp.domain.calendar import MarketState, TradingSession, calendar_named
-from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.clock import Clock, Uptime
 from mdagent_mcp.domain.prices import require_utc
 
 _MARKET: Final = "XNYS"
@@ -40,6 +40,11 @@ class ShiftedClock:
     def monotonic(self) -> float:
         """As the real clock tells it."""
         return self._clock.monotonic()
+
+    def uptime(self) -> Uptime:
+        """As the real clock tells it, under another name: its wall time is another."""
+        real = self._clock.uptime()
+        return Uptime(real.seconds, f"{real.boot} from {self._start.isoformat()}")
 
     async def sleep(self, seconds: float) -> None:
         """Wait in real time."""

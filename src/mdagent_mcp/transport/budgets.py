@@ -6,6 +6,11 @@ what was spent lies in a store that they share, and every call is admitted by co
 what it last said decides, each call counted once for every replica that was seen alive, so that together they stay
 within the quota; what was really spent is charged to the store as soon as it is back. A store may come back empty, so
 for a moment after that the mirror must agree as well, until every replica has told what it spent meanwhile.
+
+Before every decision the log is brought to the time that holds now by `resilience.quota_clock`, so that a wall clock
+that is set opens nothing early, whichever process of the machine sees it first. A store with a clock of its own is
+gone by while it can be reached, and by the time passed since while it cannot; that it was set is seen by whoever wrote
+to it last, or another process of that machine, and not by other machines.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from mdagent_mcp.domain.clock import Clock
+from mdagent_mcp.domain.clock import Clock, Uptime
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Quota
 from mdagent_mcp.resilience.quota import (
@@ -30,9 +35,10 @@ from mdagent_mcp.resilience.quota import (
     peek,
     usage,
 )
+from mdagent_mcp.resilience.quota_clock import aligned
 from mdagent_mcp.resilience.quota_text import from_text, to_text
 
-_Decide = Callable[[QuotaLog], tuple[QuotaLog, Admission]]
+_Decide = Callable[[QuotaLog, float], tuple[QuotaLog, Admission]]
 
 ARRIVAL_MARGIN_S: Final = 0.5
 """How much closer together two calls may arrive at the vendor than they were sent."""
@@ -145,21 +151,31 @@ class Budget:
         self._rejoined_at: float | None = None
         self._lost = False
         self._unstored: list[tuple[float, int]] = []
-        self._ahead_s = 0.0
+        self._store_clock: tuple[float, Uptime] | None = None
         self._store_from = 0.0
         self.trouble = ""
         """Why the store cannot be used at the moment; empty when it can."""
 
     @property
     def now(self) -> float:
-        """Epoch seconds on the store's clock."""
-        return self._clock.now().timestamp() + self._ahead_s
+        """Epoch seconds on the time of the log."""
+        return self._look()[1]
+
+    def _look(self) -> tuple[QuotaLog, float]:
+        """The mirror, and what counts as now."""
+        return self._aligned(self._mirror, self._clock.uptime())
+
+    def _aligned(self, log: QuotaLog, uptime: Uptime) -> tuple[QuotaLog, float]:
+        if self._store_clock is None:
+            return aligned(log, self._clock.now().timestamp(), uptime)
+        told, then = self._store_clock
+        return aligned(log, told + (uptime.seconds - then.seconds), uptime, shared=True)
 
     async def admit(self, cost: int) -> Admission:
         """Charge a call if every quota has room for it, else say how long it would have to wait."""
 
-        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
-            log, admission = admit(log, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S)
+        def decide(log: QuotaLog, now: float) -> tuple[QuotaLog, Admission]:
+            log, admission = admit(log, self.quotas, now, cost, margin_s=ARRIVAL_MARGIN_S)
             return log, _in_milliseconds(admission)
 
         if self._rejoining:
@@ -188,7 +204,7 @@ class Budget:
         """Without the store: charge the mirror for every replica, because each of them decides like this."""
         self._mirror, admission = self._admit_for_all(cost)
         if admission.allowed:
-            self._unstored.append((self.now, cost))
+            self._unstored.append((self._clock.uptime().seconds, cost))
         return _in_milliseconds(admission)
 
     def _admit_for_all(self, cost: int) -> tuple[QuotaLog, Admission]:
@@ -196,29 +212,30 @@ class Budget:
         for_all, reserve = cost * self._replicas, 0
         if self._replicas > 1 and self.quotas:
             reserve = math.ceil(RESERVE_SHARE * min(quota.limit for quota in self.quotas))
-        room = peek(self._mirror, self.quotas, self.now, for_all + reserve, margin_s=ARRIVAL_MARGIN_S)
+        mirror, now = self._look()
+        room = peek(mirror, self.quotas, now, for_all + reserve, margin_s=ARRIVAL_MARGIN_S)
         if not room.allowed:
-            return self._mirror, room
-        return admit(self._mirror, self.quotas, self.now, for_all, margin_s=ARRIVAL_MARGIN_S)
+            return mirror, room
+        return admit(mirror, self.quotas, now, for_all, margin_s=ARRIVAL_MARGIN_S)
 
     async def charge(self, cost: int) -> None:
         """Count what is spent whatever the quotas say."""
 
-        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
-            return charge(log, self.quotas, self.now, cost), Admission(allowed=True)
+        def decide(log: QuotaLog, now: float) -> tuple[QuotaLog, Admission]:
+            return charge(log, self.quotas, now, cost), Admission(allowed=True)
 
         if await self._decide(decide) is None:
-            self._mirror, _ = decide(self._mirror)
-            self._unstored.append((self.now, cost))
+            self._mirror, _ = decide(*self._look())
+            self._unstored.append((self._clock.uptime().seconds, cost))
 
     async def rest(self, seconds: float, because: FailureKind) -> None:
         """Spend nothing for so long, because the vendor said so."""
 
-        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
-            return block_until(log, self.now, self.now + seconds, because), Admission(allowed=True)
+        def decide(log: QuotaLog, now: float) -> tuple[QuotaLog, Admission]:
+            return block_until(log, now, now + seconds, because), Admission(allowed=True)
 
         if await self._decide(decide) is None:
-            self._mirror, _ = decide(self._mirror)
+            self._mirror, _ = decide(*self._look())
 
     async def correct(self, quota_name: str, left: int) -> None:
         """Heed what the vendor says is left of a quota, where that is less than we think."""
@@ -229,29 +246,31 @@ class Budget:
         if excess <= 0:
             return
 
-        def decide(log: QuotaLog) -> tuple[QuotaLog, Admission]:
-            return charge(log, (view.quota,), self.now, excess), Admission(allowed=True)
+        def decide(log: QuotaLog, now: float) -> tuple[QuotaLog, Admission]:
+            return charge(log, (view.quota,), now, excess), Admission(allowed=True)
 
         if await self._decide(decide) is None:
-            self._mirror, _ = decide(self._mirror)
+            self._mirror, _ = decide(*self._look())
 
     def peek(self, cost: int = 1) -> Admission:
         """What `admit` would probably say, nothing charged."""
-        return _in_milliseconds(peek(self._mirror, self.quotas, self.now, cost, margin_s=ARRIVAL_MARGIN_S))
+        mirror, now = self._look()
+        return _in_milliseconds(peek(mirror, self.quotas, now, cost, margin_s=ARRIVAL_MARGIN_S))
 
     def usage(self) -> tuple[QuotaUsage, ...]:
         """How much of each quota is spent, as far as we last heard."""
-        return usage(self._mirror, self.quotas, self.now, margin_s=ARRIVAL_MARGIN_S)
+        mirror, now = self._look()
+        return usage(mirror, self.quotas, now, margin_s=ARRIVAL_MARGIN_S)
 
     def resting(self) -> tuple[FailureKind, float] | None:
         """Why and for how many more seconds the vendor wants us to rest; None when it does not."""
-        left = self._mirror.blocked_until - self.now
-        because = self._mirror.blocked_because
+        mirror, now = self._look()
+        left, because = mirror.blocked_until - now, mirror.blocked_because
         return (because, left) if because is not None and left > 0 else None
 
     async def refresh(self) -> None:
         """Hear what the others spent, for looks without a decision."""
-        await self._decide(lambda log: (log, Admission(allowed=False)))
+        await self._decide(lambda log, _: (log, Admission(allowed=False)))
 
     async def _decide(self, decide: _Decide) -> Admission | None:
         """Decide on the store's log and write it back; None when the store cannot be used."""
@@ -272,16 +291,17 @@ class Budget:
     async def _attempt(self, decide: _Decide) -> Admission | None:
         """One round of compare-and-swap; None when somebody else wrote meanwhile."""
         stored = await self._store.load(self.account)
+        uptime = self._clock.uptime()
         if stored.now is not None:
-            self._ahead_s = stored.now - self._clock.now().timestamp()
+            self._store_clock = stored.now, uptime
         if self._lost or stored.revision < self._seen.revision:
             self._lost, self._rejoined_at = False, self._clock.monotonic()
         self._replicas = max(stored.replicas, self._replicas) if self._rejoining else stored.replicas
-        log = self._read(stored)
+        log, now = self._aligned(self._read(stored), uptime)
         owed = tuple(self._unstored)
-        for at, weight in owed:
-            log = charge(log, self.quotas, at, weight)
-        decided, admission = decide(log)
+        for spent_s, weight in owed:
+            log = charge(log, self.quotas, now - (uptime.seconds - spent_s), weight)
+        decided, admission = decide(log, now)
         if not owed and not admission.allowed:
             self._keep(decided, stored)
             return admission
