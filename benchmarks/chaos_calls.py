@@ -41,6 +41,7 @@ class Asked:
         raised: what escaped instead of a result; empty when nothing did.
         cancelled: the asker gave up on purpose.
         give_up_s: after how long it does; None for never.
+        denied: by symbol that no vendor knows and that was given a price: sources that said they do not know it.
     """
 
     tool: str
@@ -53,6 +54,7 @@ class Asked:
     raised: str = ""
     cancelled: bool = False
     give_up_s: float | None = None
+    denied: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def is_plain_quote(self) -> bool:

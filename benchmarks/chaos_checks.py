@@ -11,6 +11,8 @@ from typing import Any, Final
 from chaos_calls import NAMELESS, Asked
 from chaos_world import ChaosWorld
 from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.instruments import parse_symbol
+from mdagent_mcp.vendors.registry import VENDORS
 
 DEADLINE_S: Final = 10.25
 """The engine's own deadline and its grace."""
@@ -29,6 +31,7 @@ CODES: Final = frozenset(kind.value for kind in FailureKind)
 KEYLESS: Final = frozenset({"yahoo", "nasdaq", "cboe"})
 """Sources without a key, where the limits are our own politeness."""
 SPENT: Final = frozenset({FailureKind.THROTTLED, FailureKind.QUOTA_EXHAUSTED})
+GROUPS: Final = {vendor.id: vendor.group_of(parse_symbol(NAMELESS[0])) for vendor in VENDORS}
 NO_OPINION: Final = frozenset({FailureKind.UNSUPPORTED, FailureKind.RETIRED, FailureKind.UNAUTHORIZED})
 
 
@@ -46,7 +49,7 @@ class Findings:
         answered: those of them that were answered.
         told: symbols that were told from before an outage.
         outvoted: wrong A and B where the honest were no majority among those who answered.
-        nameless: prices, graded C or lower, of symbols that do not exist.
+        nameless: prices, graded C or lower, of symbols that do not exist; F where two upstream groups deny them.
         outvoted_words: those in words.
         slowest_s: the longest call.
     """
@@ -138,6 +141,7 @@ class Judge:
                 self._findings.violated("price", words)
             else:
                 self._findings.nameless += 1
+                self._look_at_denial(quote, asked.denied.get(symbol, frozenset()))
         if asked.is_plain_quote:
             self._look_at_availability(asked, quotes)
             if self._world.episode.outage:
@@ -147,6 +151,14 @@ class Judge:
                 self._latest[symbol] = f"latest {now:.0f} s: {quote['grade']}, {quote['summary']}"
                 if not quote["cached"] and quote["grade"] in "AB":
                     self._known[symbol] = (now, quote["evidence_id"])
+
+    def _look_at_denial(self, quote: Mapping[str, Any], denied_by: frozenset[str]) -> None:
+        """What two upstream groups do not know is not to be stated on the word of a single one."""
+        stating = {seen["upstream_group"] for seen in quote["observations"]}
+        denying = {GROUPS[source] for source in denied_by} - stating
+        if quote["grade"] != "F" and len(stating) == 1 and len(denying) >= 2:
+            words = f"{quote['symbol']} {quote['grade']}: a price that {sorted(denied_by)} deny: {quote['summary']}"
+            self._findings.violated("nameless", words)
 
     def _look_at_price(self, quote: Mapping[str, Any]) -> None:
         """Never an A or B that is wrong by more than its own interval, while most of those who answered are honest."""

@@ -19,7 +19,7 @@ import httpx
 from mcp import Client
 from mcp.types import TextContent
 
-from chaos_calls import Asked
+from chaos_calls import NAMELESS, Asked
 from chaos_clock import EventClock, SkewedClock
 from chaos_disk import Disk
 from chaos_network import ChaosLine, Network
@@ -28,6 +28,7 @@ from chaos_valkey import KillableValkey
 from mdagent_mcp.app import open_app
 from mdagent_mcp.config.loading import load
 from mdagent_mcp.config.settings import Settings
+from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.service import MarketData
 from mdagent_mcp.sandbox.app import Desk, app_of
 from mdagent_mcp.sandbox.faults import FaultBoard, FaultKind, Faults
@@ -115,6 +116,15 @@ class ChaosWorld:
         asked.is_error = bool(result.is_error)
         block = result.content[0]
         asked.text = block.text if isinstance(block, TextContent) else ""
+        for quote in asked.content.get("quotes", ()):
+            if quote["symbol"] in NAMELESS:
+                asked.denied[quote["symbol"]] = await self._denied(quote["evidence_id"])
+
+    async def _denied(self, evidence_id: str) -> frozenset[str]:
+        """Which sources said of the symbol of an answer that they do not know it."""
+        result = await self.client.call_tool("explain_quality", {"evidence_id": evidence_id})
+        said = dict(result.structured_content or {}).get("unanswered", {})
+        return frozenset(source for source, why in said.items() if why.startswith(FailureKind.UNKNOWN_SYMBOL))
 
 
 def settings_of(*, tight: bool, shared_url: str | None = None) -> Settings:

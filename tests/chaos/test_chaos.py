@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+import chaos_calls
 import chaos_run
 from chaos import missed, plan_of
 from chaos_disk import DiskState
@@ -17,6 +18,7 @@ from chaos_network import LinkFault
 from chaos_plan import SOURCES, Episode, episode
 from chaos_run import Plan, run_plan
 from mdagent_mcp import app
+from mdagent_mcp.consensus import validation
 from mdagent_mcp.domain.answers import QuoteAnswer, QuotesAnswer
 from mdagent_mcp.domain.clock import Uptime
 from mdagent_mcp.domain.failures import Failure, FailureKind
@@ -33,6 +35,7 @@ from mdagent_mcp.transport.budget_file import FileStore
 from mdagent_mcp.transport.budgets import Budget
 
 CALM = Episode(25.0)
+OTHERS_PRICES = Episode(60.0, ("finnhub=wrong_symbol:SIM077",))
 SET_FORWARDS = tuple(Episode(8.0, offset_s=61.0 * n) for n in range(1, 30))
 OUTAGE = Episode(40.0, links=dict.fromkeys(SOURCES, ((LinkFault.REFUSED, 1.0),)), outage=True)
 
@@ -62,6 +65,16 @@ def test_with_scarce_quotas_every_invariant_holds_as_well() -> None:
 def test_a_wall_clock_that_is_set_again_and_again_exceeds_no_quota() -> None:
     """A minute forwards every eight seconds."""
     assert "quota" not in broken(Plan(1, 40, tight=True, episodes=SET_FORWARDS))
+
+
+def test_another_companys_price_under_a_symbol_that_does_not_exist_is_not_stated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The source cannot be caught by itself, because its reply names no symbol; the others deny the symbol."""
+    _ask_for_nothing(monkeypatch)
+    outcome = run_plan(Plan(1, 4, episodes=(OTHERS_PRICES,)))
+    assert outcome.findings.violations == {}
+    assert outcome.findings.nameless == outcome.findings.grades["F"] > 0
 
 
 def test_a_valkey_server_that_is_killed_changes_nothing_that_was_promised() -> None:
@@ -195,6 +208,15 @@ def _plant_spending(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget, "admit", allow)
 
 
+def _plant_credulity(monkeypatch: pytest.MonkeyPatch) -> None:
+    _ask_for_nothing(monkeypatch)
+    monkeypatch.setattr(validation, "CHECKS", tuple(c for c in validation.CHECKS if c is not validation.symbol_known))
+
+
+def _ask_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chaos_calls, "_symbol", lambda rng: rng.choice(chaos_calls.NAMELESS))
+
+
 def _plant_trusted_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     def believed(log: QuotaLog, told: float, _: Uptime, *, shared: bool = False) -> tuple[QuotaLog, float]:
         return log, told
@@ -215,6 +237,7 @@ PLANTED = {
     "no exception: isolated": (_plant_isolated_exception, Plan(1, 4, episodes=(CALM,))),
     "codes": (_plant_code, Plan(1, 5, episodes=(OUTAGE,))),
     "unknown": (_plant_unknown, Plan(1, 5, episodes=(OUTAGE,))),
+    "nameless": (_plant_credulity, Plan(1, 4, episodes=(OTHERS_PRICES,))),
     "quota: spent": (_plant_spending, Plan(1, 30, tight=True, episodes=(CALM,))),
     "quota: clock set": (_plant_trusted_wall_clock, Plan(1, 40, tight=True, episodes=SET_FORWARDS)),
 }

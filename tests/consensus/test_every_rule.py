@@ -93,6 +93,7 @@ CASES: Final[Mapping[str, tuple[Callable[[], QuoteJudgement], float | None]]] = 
     ),
     "previous_close_sources": (lambda: judge([quote("a"), quote("b", previous_close=187.1)]), 89.0),
     "previous_close_memory": (lambda: judge([quote(previous_close=120.0)], learned=KNOWN), 45.0),
+    "symbol_known": (lambda: judge([quote()], unknown_to=frozenset({"a", "b"})), 45.0),
     "unit_ratio": (lambda: judge([quote(price=18984.0, **WIDE)], learned=KNOWN), 30.0),
     "jump": (lambda: judge([quote(price=210.0, **WIDE)], learned=KNOWN), 64.0),
     "recent_price": (lambda: judge([quote()], learned=known(last_price=187.0, last_price_time=MINUTES_AGO)), 64.0),

@@ -125,6 +125,29 @@ async def test_one_bad_symbol_never_spoils_the_others(clock: ManualClock) -> Non
     assert "Do not estimate" in failure.message
 
 
+async def test_a_price_that_only_one_source_has_while_two_deny_the_symbol_is_an_f(clock: ManualClock) -> None:
+    """Everybody is asked before that; the evidence says who denies it, and so does the answer from the cache."""
+    sources = [ScriptedSource(name, clock, {}) for name in ("one", "two", "three", "four")]
+    sources[0].prices = {"ZZZZ": 189.5}
+    async with quote_desk(clock, *sources) as desk:
+        (given,) = (await desk.engine.answer(question("ZZZZ"))).quotes
+        await clock.advance(1.0)
+        (cached,) = (await desk.engine.answer(question("ZZZZ"))).quotes
+    why = "four, three and two do not know ZZZZ, one alone states a price: it may be another company's"
+    assert [(q.grade, q.price, q.cached) for q in (given, cached)] == [(Grade.F, 189.5, False), (Grade.F, 189.5, True)]
+    assert {q.explanation.assessment.limited_by.because for q in (given, cached)} == {why}
+    assert [len(s.asked) for s in sources] == [1, 1, 1, 1]
+
+
+async def test_sources_that_cannot_be_asked_deny_nothing(clock: ManualClock) -> None:
+    """A source that does not cover the instrument, or fails, is no evidence that it does not exist."""
+    sources = three(clock, AAPL=FailureKind.UNSUPPORTED)
+    sources[0].prices, sources[2].prices = {"AAPL": 189.5}, {"AAPL": FailureKind.NETWORK}
+    async with quote_desk(clock, *sources) as desk:
+        (given,) = (await desk.engine.answer(question("AAPL"))).quotes
+    assert given.grade is Grade.C
+
+
 async def test_an_outage_is_never_told_as_an_unknown_symbol(clock: ManualClock) -> None:
     """One source does not know it, the others could not be asked: that is an outage."""
     sources = three(clock, ZZZZ=FailureKind.NETWORK)

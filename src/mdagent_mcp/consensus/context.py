@@ -186,6 +186,8 @@ class QuoteContext:
         learned: what memory knows about the symbol.
         track: what the teacher has learned about the sources.
         habits: source -> what memory warns of about it here, such as a recurring fault, as a sentence.
+        unknown_to: sources that were asked and answered that they do not know the symbol; not those that do not cover
+            its kind, which are not asked.
         suggestions: what could raise the grade beyond the sources asked, such as `finnhub (needs FINNHUB_API_KEY)`.
         thresholds: the rubric's lines.
     """
@@ -199,6 +201,7 @@ class QuoteContext:
     learned: SymbolKnowledge | None = None
     track: TrackKnowledge = NOTHING_TRACKED
     habits: Mapping[str, str] = field(default_factory=dict)
+    unknown_to: frozenset[str] = frozenset()
     suggestions: tuple[str, ...] = ()
     thresholds: GradingThresholds = field(default_factory=GradingThresholds)
 

@@ -171,6 +171,15 @@ RULES: Final = (
         "Tickers are reused and rows are swapped between symbols: another company's close gives the mix-up away.",
     ),
     Rule(
+        "symbol_known",
+        Dimension.PLAUSIBILITY,
+        "No two upstream groups say that the symbol does not exist while one alone states a price.",
+        Severity.FATAL,
+        "A source that names no symbol in its reply once gave another company's price to a symbol that does not exist. "
+        "F for a US share; D for other kinds, of which sources cover parts only; not where two groups confirmed a "
+        "price of the symbol before.",
+    ),
+    Rule(
         "unit_ratio",
         Dimension.PLAUSIBILITY,
         "The price is no power of ten away from the previous close.",

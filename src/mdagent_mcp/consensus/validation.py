@@ -28,6 +28,8 @@ JUMP_CAP: Final = 64.0
 UNSETTLED_UNIT_CAP: Final = 63.0
 """Two sources are a power of ten apart and nothing tells which is right."""
 CURRENCY_CAP: Final = 79.0
+UNCOVERED_CAP: Final = 66.0
+"""Others do not know an instrument of which sources cover parts only."""
 UNKNOWN_UNIT_CAP: Final = 66.0
 PREVIOUS_CLOSE_CAP: Final = 89.0
 _WILD_SIGMAS: Final = 15.0
@@ -96,6 +98,30 @@ def previous_close_memory(facts: QuoteFacts) -> Finding:
         cap = None if facts.confirmed else IDENTITY_CAP
         return failed("previous_close_memory", f"{detail}, {basis_points(gap)} apart", Severity.MAJOR, cap)
     return passed("previous_close_memory", detail)
+
+
+def symbol_known(facts: QuoteFacts) -> Finding:
+    """The symbol is one that other sources know: a lone price under a name that others deny may be anybody's.
+
+    A source that does not cover such an instrument is not asked, so its silence is no denial. But what is no US share
+    is covered in parts: there the lone price may be shown with its defect.
+    """
+    stating = {o.group for o in facts.observations if o.standing is not Standing.REFUSED}
+    denying = {s: facts.context.group_of(s) for s in sorted(facts.context.unknown_to)}
+    denying = {source: group for source, group in denying.items() if group not in stating}
+    if not denying:
+        return not_run("symbol_known", "no source says that it does not know the symbol")
+    detail = f"{joined(denying)} {'does' if len(denying) == 1 else 'do'} not know {facts.instrument.symbol}"
+    if len(stating) > 1:
+        return passed("symbol_known", f"{plural(len(stating), 'upstream group')} state a price; {detail}")
+    if _was_confirmed(facts):
+        return passed("symbol_known", f"two groups confirmed prices of it before; {detail}")
+    if len(set(denying.values())) < 2:
+        return not_run("symbol_known", f"{detail}, which one upstream group alone does not prove")
+    why = f"{detail}, {facts.served.quote.source} alone states a price"
+    if facts.instrument.is_us_listed:
+        return failed("symbol_known", f"{why}: it may be another company's", Severity.FATAL, IDENTITY_CAP)
+    return failed("symbol_known", why, Severity.MAJOR, UNCOVERED_CAP)
 
 
 def unit_ratio(facts: QuoteFacts) -> Finding:
@@ -211,6 +237,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     time_checks.session_answered,
     previous_close_sources,
     previous_close_memory,
+    symbol_known,
     unit_ratio,
     jump,
     recent_price,
@@ -226,6 +253,12 @@ def validate(facts: QuoteFacts) -> tuple[Finding, ...]:
     served = facts.served
     own = check_quote(served.quote, served.session, facts.lines)
     return (*own, *[check(facts) for check in CHECKS])
+
+
+def _was_confirmed(facts: QuoteFacts) -> bool:
+    """Whether memory has prices of the symbol that two groups confirmed: only such teach its volatility."""
+    learned = facts.context.learned
+    return learned is not None and not (learned.last_price is None and learned.volatility_per_sqrt_s is None)
 
 
 def _in_another_unit(observation: Observation, facts: QuoteFacts) -> bool:

@@ -317,7 +317,9 @@ class QuoteEngine:
     def _judge_openly(
         self, instrument: Instrument, quotes: Sequence[Quote], failures: dict[str, Failure]
     ) -> QuoteJudgement | None:
-        return judge_quote(instrument, quotes, reasons(failures), self._parts.quote_context(instrument))
+        unknown_to = frozenset(s for s, failure in failures.items() if failure.kind is FailureKind.UNKNOWN_SYMBOL)
+        context = replace(self._parts.quote_context(instrument), unknown_to=unknown_to)
+        return judge_quote(instrument, quotes, reasons(failures), context)
 
     def _finished(self, inquiry: Inquiry) -> None:
         """Keep what an inquiry came to; called again when a late answer changed it."""
