@@ -61,6 +61,7 @@ def test_a_healthy_quote_passes_all_checks_that_could_run() -> None:
         "cross_source",
         "previous_close_sources",
         "previous_close_memory",
+        "symbol_known",
         "recent_price",
         "price_band",
         "delayed_sources",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,6 +39,20 @@ class FailingStore(PrivateStore):
         if self.broken:
             raise StoreError("gone")
         return await super().load(account)
+
+
+class TellingStore(FailingStore):
+    """A store with a clock of its own, which is an hour ahead of the machine's and can be set."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._began = clock.monotonic()
+        self._clock = clock
+        self.at = NOON.timestamp() + 3600.0
+
+    async def load(self, account: str) -> Stored:
+        now = self.at + self._clock.monotonic() - self._began
+        return replace(await super().load(account), now=now)
 
 
 class ContestedStore(PrivateStore):
@@ -178,6 +193,25 @@ async def test_without_its_store_a_process_keeps_its_windows_although_the_clock_
     await clock.advance(10.0)
     await budget.refresh()
     assert await _budget(store, clock).admit(1) == Admission(allowed=False, wait_s=50.5, quota=MINUTE)
+
+
+async def test_a_store_with_a_clock_of_its_own_is_gone_by_and_without_it_the_time_that_passed() -> None:
+    """Neither a machine's clock that is set changes anything, nor the store's own, with it or without it."""
+    clock = ManualClock(NOON)
+    store = TellingStore(clock)
+    budget = _budget(store, clock)
+    await budget.admit(2)
+    assert budget.now == NOON.timestamp() + 3600.0
+    clock.jump_to(NOON + timedelta(days=1))
+    assert await budget.admit(1) == Admission(allowed=False, wait_s=60.5, quota=MINUTE)
+    store.at += 7200.0
+    await clock.advance(10.0)
+    assert await budget.admit(1) == Admission(allowed=False, wait_s=50.5, quota=MINUTE)
+    store.broken = True
+    clock.jump_to(NOON)
+    await clock.advance(10.0)
+    assert await budget.admit(1) == Admission(allowed=False, wait_s=40.5, quota=MINUTE)
+    assert budget.now == NOON.timestamp() + 3600.0 + 7200.0 + 20.0
 
 
 async def test_a_lost_race_is_run_again() -> None:
