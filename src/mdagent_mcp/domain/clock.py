@@ -83,7 +83,8 @@ class SystemClock:
         never stops it. Elsewhere, and in a virtual machine that was paused, the time asleep is missing. Only Linux
         names its start (boot_id); elsewhere the name is this process's own, and other processes' readings are strange.
         """
-        return Uptime(_running_s(), _boot())
+        boot = _boot()  # read from a file at first, before the time is
+        return Uptime(_running_s(), boot)
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from mdagent_mcp.domain.clock import Clock, Uptime
+from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Quota
 from mdagent_mcp.resilience.quota import (
@@ -151,7 +151,7 @@ class Budget:
         self._rejoined_at: float | None = None
         self._lost = False
         self._unstored: list[tuple[float, int]] = []
-        self._store_clock: tuple[float, Uptime] | None = None
+        self._store_clock: tuple[float, float] | None = None
         self._store_from = 0.0
         self.trouble = ""
         """Why the store cannot be used at the moment; empty when it can."""
@@ -163,13 +163,14 @@ class Budget:
 
     def _look(self) -> tuple[QuotaLog, float]:
         """The mirror, and what counts as now."""
-        return self._aligned(self._mirror, self._clock.uptime())
+        return self._aligned(self._mirror)
 
-    def _aligned(self, log: QuotaLog, uptime: Uptime) -> tuple[QuotaLog, float]:
+    def _aligned(self, log: QuotaLog) -> tuple[QuotaLog, float]:
+        uptime = self._clock.uptime()
         if self._store_clock is None:
             return aligned(log, self._clock.now().timestamp(), uptime)
-        told, then = self._store_clock
-        return aligned(log, told + (uptime.seconds - then.seconds), uptime, shared=True)
+        told, then_s = self._store_clock
+        return aligned(log, told + (uptime.seconds - then_s), uptime, shared=True)
 
     async def admit(self, cost: int) -> Admission:
         """Charge a call if every quota has room for it, else say how long it would have to wait."""
@@ -291,16 +292,16 @@ class Budget:
     async def _attempt(self, decide: _Decide) -> Admission | None:
         """One round of compare-and-swap; None when somebody else wrote meanwhile."""
         stored = await self._store.load(self.account)
-        uptime = self._clock.uptime()
         if stored.now is not None:
-            self._store_clock = stored.now, uptime
+            self._store_clock = stored.now, self._clock.uptime().seconds
         if self._lost or stored.revision < self._seen.revision:
             self._lost, self._rejoined_at = False, self._clock.monotonic()
         self._replicas = max(stored.replicas, self._replicas) if self._rejoining else stored.replicas
-        log, now = self._aligned(self._read(stored), uptime)
+        # The time is read as late as can be: what is decided counts as of then.
+        log, now = self._aligned(self._read(stored))
         owed = tuple(self._unstored)
         for spent_s, weight in owed:
-            log = charge(log, self.quotas, now - (uptime.seconds - spent_s), weight)
+            log = charge(log, self.quotas, now - (self._clock.uptime().seconds - spent_s), weight)
         decided, admission = decide(log, now)
         if not owed and not admission.allowed:
             self._keep(decided, stored)
