@@ -20,7 +20,16 @@ from mdagent_mcp.domain.vendor import Quota
 from mdagent_mcp.resilience.quota import Admission, QuotaUsage
 from mdagent_mcp.testing import ManualClock
 from mdagent_mcp.transport.budget_file import FileStore
-from mdagent_mcp.transport.budgets import REJOIN_S, RETRY_STORE_S, Budget, PrivateStore, Stored, StoreError, account_of
+from mdagent_mcp.transport.budgets import (
+    GONE_S,
+    REJOIN_S,
+    RETRY_STORE_S,
+    Budget,
+    PrivateStore,
+    Stored,
+    StoreError,
+    account_of,
+)
 from transport.invented_vendor import NOON, SECRET
 
 MINUTE = Quota(2, 60.0, "minute")
@@ -39,6 +48,17 @@ class FailingStore(PrivateStore):
         if self.broken:
             raise StoreError("gone")
         return await super().load(account)
+
+
+class CountedStore(FailingStore):
+    """A store that tells how many share it."""
+
+    def __init__(self, replicas: int) -> None:
+        super().__init__()
+        self.replicas = replicas
+
+    async def load(self, account: str) -> Stored:
+        return replace(await super().load(account), replicas=self.replicas)
 
 
 class TellingStore(FailingStore):
@@ -140,6 +160,25 @@ async def test_a_store_that_fails_leaves_the_decision_to_the_mirror_and_is_told_
     await budget.refresh()
     assert budget.trouble == ""
     assert await other.admit(1) == Admission(allowed=False, wait_s=58.5, quota=MINUTE)
+
+
+@pytest.mark.parametrize(("are_back", "later_s", "together"), [(4, 0.0, 40), (1, 0.0, 9), (1, GONE_S, 40)])
+async def test_replicas_that_have_not_found_a_store_again_are_reckoned_with(
+    are_back: int, later_s: float, together: int
+) -> None:
+    """Each may spend its share meanwhile, a tenth being left; those that stay away are gone in the end."""
+    clock, store = ManualClock(NOON), CountedStore(4)
+    budget = _budget(store, clock, Quota(40, 600.0, "ten minutes"))
+    await budget.refresh()
+    store.broken = True
+    await budget.refresh()
+    store.broken, store.replicas = False, 1
+    await clock.advance(RETRY_STORE_S)
+    await budget.refresh()
+    await clock.advance(REJOIN_S + later_s)
+    store.replicas = are_back
+    await budget.refresh()
+    assert [(await budget.admit(1)).allowed for _ in range(50)].count(True) == together
 
 
 async def test_what_was_spent_without_the_store_is_told_late_and_dates_nothing_else_anew() -> None:

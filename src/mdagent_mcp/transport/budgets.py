@@ -50,6 +50,8 @@ RESERVE_SHARE: Final = 0.1
 """Share of a quota that replicas which cannot hear each other leave unused."""
 REJOIN_S: Final = 1.25 * RETRY_STORE_S
 """How long after a store is back the others may still owe it what they spent without it."""
+GONE_S: Final = 15.0
+"""How long those that have not come back to it by then are waited for: a busy machine lets some find it late."""
 
 
 class StoreError(Exception):
@@ -148,6 +150,8 @@ class Budget:
         self._shared: QuotaLog = EMPTY
         self._seen = Stored(0, "")
         self._replicas = store.assumed_replicas
+        self._told_replicas = 1
+        self._missed_replicas = 0
         self._rejoined_at: float | None = None
         self._lost = False
         self._unstored: list[tuple[float, int]] = []
@@ -199,7 +203,10 @@ class Budget:
 
     @property
     def _rejoining(self) -> bool:
-        return self._rejoined_at is not None and self._clock.monotonic() < self._rejoined_at + REJOIN_S
+        if self._rejoined_at is None:
+            return False
+        since = self._clock.monotonic() - self._rejoined_at
+        return since < REJOIN_S or (since < GONE_S and self._told_replicas < self._missed_replicas)
 
     def _decide_alone(self, cost: int) -> Admission:
         """Without the store: charge the mirror for every replica, because each of them decides like this."""
@@ -295,7 +302,9 @@ class Budget:
         if stored.now is not None:
             self._store_clock = stored.now, self._clock.uptime().seconds
         if self._lost or stored.revision < self._seen.revision:
+            self._missed_replicas = max(self._told_replicas, self._missed_replicas if self._rejoining else 0)
             self._lost, self._rejoined_at = False, self._clock.monotonic()
+        self._told_replicas = stored.replicas
         self._replicas = max(stored.replicas, self._replicas) if self._rejoining else stored.replicas
         # The time is read as late as can be: what is decided counts as of then.
         log, now = self._aligned(self._read(stored))
