@@ -107,7 +107,8 @@ class ServerStore:
             except (RedisError, OSError) as error:
                 failure = error
             await self.aclose()
-        raise StoreError(f"{self._where()} cannot be used ({clean_text(type(failure).__name__, 40)})") from failure
+        why = f"{self._where()} cannot be used ({clean_text(type(failure).__name__, 40)})"
+        raise StoreError(why, slow=isinstance(failure, (SlowError, TimeoutError))) from failure
 
     def _open(self) -> Redis:
         if self._client is None:

@@ -50,12 +50,22 @@ RESERVE_SHARE: Final = 0.1
 """Share of a quota that replicas which cannot hear each other leave unused."""
 REJOIN_S: Final = 1.25 * RETRY_STORE_S
 """How long after a store is back the others may still owe it what they spent without it."""
+SILENT_S: Final = 5.0
+"""How long nothing is spent while a store does not answer: it may hang, or only this replica be cut off from it."""
 GONE_S: Final = 15.0
 """How long those that have not come back to it by then are waited for: a busy machine lets some find it late."""
 
 
 class StoreError(Exception):
-    """The store cannot be used now; the message says why and is safe to show."""
+    """The store cannot be used now; the message says why and is safe to show.
+
+    Attributes:
+        slow: whether it only did not answer in time, so that others may be using it.
+    """
+
+    def __init__(self, message: str, *, slow: bool = False) -> None:
+        super().__init__(message)
+        self.slow = slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +162,7 @@ class Budget:
         self._replicas = store.assumed_replicas
         self._told_replicas = 1
         self._missed_replicas = 0
+        self._silent_since: float | None = None
         self._rejoined_at: float | None = None
         self._lost = False
         self._unstored: list[tuple[float, int]] = []
@@ -209,7 +220,14 @@ class Budget:
         return since < REJOIN_S or (since < GONE_S and self._told_replicas < self._missed_replicas)
 
     def _decide_alone(self, cost: int) -> Admission:
-        """Without the store: charge the mirror for every replica, because each of them decides like this."""
+        """Without the store: charge the mirror for every replica, because each of them decides like this.
+
+        Not yet where the store is only silent: the others may be spending all there is.
+        """
+        if self._silent_since is not None and self._replicas > 1:
+            left = self._silent_since + SILENT_S - self._clock.monotonic()
+            if left > 0:
+                return _in_milliseconds(Admission(allowed=False, wait_s=left))
         self._mirror, admission = self._admit_for_all(cost)
         if admission.allowed:
             self._unstored.append((self._clock.uptime().seconds, cost))
@@ -293,6 +311,10 @@ class Budget:
         except StoreError as error:
             self.trouble = str(error)
             self._lost = True
+            if not error.slow:
+                self._silent_since = None
+            elif self._silent_since is None:
+                self._silent_since = self._clock.monotonic()
             self._store_from = self._clock.monotonic() + RETRY_STORE_S
         return None
 
@@ -303,7 +325,7 @@ class Budget:
             self._store_clock = stored.now, self._clock.uptime().seconds
         if self._lost or stored.revision < self._seen.revision:
             self._missed_replicas = max(self._told_replicas, self._missed_replicas if self._rejoining else 0)
-            self._lost, self._rejoined_at = False, self._clock.monotonic()
+            self._lost, self._rejoined_at, self._silent_since = False, self._clock.monotonic(), None
         self._told_replicas = stored.replicas
         self._replicas = max(stored.replicas, self._replicas) if self._rejoining else stored.replicas
         # The time is read as late as can be: what is decided counts as of then.
