@@ -71,7 +71,7 @@ class CollectionHooks:
         judge: brings `inquiry.judgement` up to date.
         finished: told once when an inquiry ends, and again when a late answer changed its quotes.
         learn: told after each `finished`, once the askers have got the answer.
-        usual_s: within which time nine calls in ten to the silent sources are answered; None where unknown.
+        usual_s: within which time nine calls in ten to those awaited are answered; None where unknown.
         hedge_after_s: how long the sources that were asked last may take before others are asked as well.
         may_hedge: whether asking others about an inquiry while those are silent is within the budget; charges it.
         explore: whom to ask when the inquiry has ended, only to learn; None for nobody.
@@ -159,8 +159,10 @@ class Collection:
             self._judge(inquiry)
         now = self._clock.monotonic()
         elapsed = now - self._started
-        exhausted = not inquiry.pending and not self._hooks.order(inquiry)
-        impatient = inquiry.presentable and inquiry.key.min_grade is None and elapsed >= self._patience_s(inquiry)
+        shown = inquiry.presentable and inquiry.key.min_grade is None
+        waits = inquiry.awaited if shown else inquiry.pending
+        exhausted = not waits and not self._hooks.order(inquiry)
+        impatient = shown and elapsed >= self._patience_s(inquiry)
         settled = inquiry.good_enough_at is not None and now >= inquiry.good_enough_at + SETTLE_S
         if inquiry.satisfied or exhausted or impatient or settled or elapsed >= self._options.deadline_s:
             self._end(inquiry)
@@ -196,7 +198,7 @@ class Collection:
 
         What is slower than usual is hedged within a budget; what is slower than the options allow always is.
         """
-        if not inquiry.pending:
+        if not inquiry.awaited:
             return True
         waited = self._clock.monotonic() - inquiry.wave_started
         if waited >= self._options.hedge_after_s:
@@ -218,6 +220,9 @@ class Collection:
         for inquiry, wave in waves.items():
             inquiry.wave_started = self._clock.monotonic()
             inquiry.hedged = False
+            silent = {source for source in wave if self._sources[source].is_silent}
+            if inquiry.awaited or inquiry.presentable or not silent.issuperset(wave):
+                inquiry.unawaited |= silent
             for source in wave:
                 by_source[source].append(inquiry)
                 inquiry.asked.append(source)

@@ -279,14 +279,14 @@ class QuoteEngine:
 
         One that hardly ever answered gets as long as the slowest known one, without the allowance of those.
         """
-        known = [self._parts.usual_p90_s(source) for source in inquiry.pending]
-        guessed = [self._parts.expected_p90_s(source) for source in inquiry.pending]
+        known = [self._parts.usual_p90_s(source) for source in inquiry.awaited]
+        guessed = [self._parts.expected_p90_s(source) for source in inquiry.awaited]
         usual = [g if k is not None or g is None else g / PATIENCE_FACTOR for k, g in zip(known, guessed, strict=True)]
         return max((seconds for seconds in usual if seconds is not None), default=None)
 
     def _hedge_after_s(self, inquiry: Inquiry) -> float:
         """How long the sources that are asked may take before others are asked as well."""
-        return hedge_delay_s(map(self._parts.expected_p90_s, inquiry.pending), HEDGING)
+        return hedge_delay_s(map(self._parts.expected_p90_s, inquiry.awaited), HEDGING)
 
     def _may_hedge(self, inquiry: Inquiry) -> bool:
         now = self._parts.clock.monotonic()

@@ -1,0 +1,79 @@
+"""An answer does not wait for a source that is silent, by scripted sources under a hand-turned clock."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_desk
+from mdagent_mcp.domain.answers import QuoteAnswer
+from mdagent_mcp.domain.quality import Grade
+from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.testing import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """An open market that stands still."""
+    return ManualClock(OPEN_MARKET)
+
+
+def source(
+    name: str, clock: ManualClock, takes_s: float | None = 0.1, *, weight: float = 0.8, lag_s: float = 9.0
+) -> ScriptedSource:
+    """A source whose prices are nine seconds old: two of them are a C, which a fresher one would improve."""
+    return ScriptedSource(name, clock, {"AAPL": 189.5}, takes_s=takes_s, weight=weight, lag_s=lag_s)
+
+
+async def answered(
+    clock: ManualClock, *sources: ScriptedSource, min_grade: Grade | None = None
+) -> tuple[float, QuoteAnswer]:
+    """How long the answer about one symbol took, seconds, and the answer; two sources are asked at once."""
+    found: list[tuple[float, QuoteAnswer]] = []
+    async with quote_desk(clock, *sources, options=CollectionOptions(first_wave=2)) as desk:
+
+        async def ask() -> None:
+            answer = await desk.engine.answer(question("AAPL", min_grade=min_grade))
+            found.append((round(answer.usage.elapsed_ms / 1000.0, 2), answer.quotes[0]))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await clock.advance(12.0)
+    return found[0]
+
+
+@pytest.mark.parametrize(("silent", "took_s"), [(True, 0.2), (False, 0.45)])
+async def test_a_silent_source_is_asked_and_not_waited_for(clock: ManualClock, silent: bool, took_s: float) -> None:
+    """The next one is asked as soon as the others have answered; of one that is not known to be silent, too late."""
+    hung, one, two = source("hung", clock, None, weight=1.0), source("one", clock), source("two", clock, weight=0.5)
+    hung.is_silent = silent
+    elapsed_s, quote = await answered(clock, hung, one, two)
+    assert (elapsed_s, quote.grade, set(quote.explanation.failures)) == (took_s, Grade.C, {"hung"})
+    assert [s.asked for s in (hung, one)] == [[("AAPL",)]] * 2
+
+
+async def test_a_silent_source_that_answers_in_time_counts_like_any_other(clock: ManualClock) -> None:
+    """It was silent; now two agree on a fresh price, and nobody else is asked."""
+    back, one = source("back", clock, 0.05, weight=1.0, lag_s=0.5), source("one", clock, lag_s=0.5)
+    back.is_silent = True
+    spare = source("spare", clock, weight=0.5)
+    elapsed_s, quote = await answered(clock, back, one, spare)
+    assert (elapsed_s, quote.grade, set(quote.sources_used), spare.asked) == (0.1, Grade.A, {"back", "one"}, [])
+
+
+async def test_where_all_that_are_asked_are_silent_they_are_waited_for_as_usual(clock: ManualClock) -> None:
+    """It is more likely our own network: nobody floods the rest with questions."""
+    hung, other = source("hung", clock, None, weight=1.0), source("other", clock, None, weight=1.0)
+    well = source("well", clock, weight=0.5)
+    for each in (hung, other, well):
+        each.is_silent = True
+    elapsed_s, quote = await answered(clock, hung, other, well)
+    assert (elapsed_s, quote.grade) == (0.6, Grade.C)
+
+
+async def test_who_wants_a_better_grade_than_there_is_waits_for_a_silent_source(clock: ManualClock) -> None:
+    """Nobody else is left who could give it."""
+    slow = source("slow", clock, 1.5, weight=1.0, lag_s=0.5)
+    slow.is_silent = True
+    elapsed_s, quote = await answered(clock, slow, source("one", clock), source("two", clock), min_grade=Grade.B)
+    assert (elapsed_s, quote.sources_used[0]) == (1.5, "slow")
