@@ -25,19 +25,17 @@ async def _turn(bench: Bench, seconds: float, *, asking_until_s: float | None = 
 
 async def test_a_source_is_silent_from_its_first_overdue_call_until_it_answers() -> None:
     """In flight or given up at the time limit, for however long nobody asks; then it answers, and is not."""
-    bench = Bench(never)
+    bench, silent = Bench(never), list[bool]()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bench.ask, "AAPL")
-        await bench.clock.advance(0.49)
-        assert not bench.source.is_silent
-        await bench.clock.advance(0.02)
-        assert bench.source.is_silent
-        await bench.clock.advance(4.0)
+        for seconds in (0.49, 0.02, 4.0):
+            await bench.clock.advance(seconds)
+            silent.append(bench.source.is_silent)
     await bench.clock.advance(600.0)
-    assert bench.source.is_silent
+    silent.append(bench.source.is_silent)
     bench.web.handler = prices(AAPL=189.5)
     await bench.ask("AAPL")
-    assert not bench.source.is_silent
+    assert [*silent, bench.source.is_silent] == [False, True, True, True, False]
 
 
 async def test_a_call_is_overdue_when_it_takes_far_longer_than_its_kind_usually_does() -> None:
@@ -54,22 +52,23 @@ async def test_a_call_is_overdue_when_it_takes_far_longer_than_its_kind_usually_
     for _ in range(20):
         await _turn(bench, 1.1)
     bench.web.handler = never
+    silent = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bench.ask, "AAPL")
-        await bench.clock.advance(1.4)
-        assert not bench.source.is_silent
-        await bench.clock.advance(0.2)
-        assert bench.source.is_silent
+        for seconds in (1.4, 0.2):
+            await bench.clock.advance(seconds)
+            silent.append(bench.source.is_silent)
         tasks.cancel_scope.cancel()
+    assert silent == [False, True]
 
 
 async def test_who_leaves_early_does_not_make_a_source_silent() -> None:
     """His call was cut short before it was overdue; one that was overdue when he left counts."""
-    bench = Bench(never)
-    await _turn(bench, 5.0, asking_until_s=0.3)
-    assert not bench.source.is_silent
-    await _turn(bench, 5.0, asking_until_s=0.6)
-    assert bench.source.is_silent
+    bench, silent = Bench(never), []
+    for left_after_s in (0.3, 0.6):
+        await _turn(bench, 5.0, asking_until_s=left_after_s)
+        silent.append(bench.source.is_silent)
+    assert silent == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -81,12 +80,10 @@ async def test_a_refusal_is_an_answer(refusal: httpx.Response) -> None:
     """Whoever says no is not silent."""
     bench = Bench(never)
     await _turn(bench, 5.0)
-    assert bench.source.is_silent
+    silent = [bench.source.is_silent]
     bench.web.handler = lambda _request: refusal
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(bench.ask, "AAPL")
-        await bench.clock.advance(5.0)
-    assert not bench.source.is_silent
+    await _turn(bench, 5.0)
+    assert [*silent, bench.source.is_silent] == [True, False]
 
 
 @pytest.mark.parametrize(("endpoint", "silent"), [(Endpoint.HISTORY, False), (Endpoint.QUOTES, True)])

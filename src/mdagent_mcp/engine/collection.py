@@ -160,8 +160,7 @@ class Collection:
         now = self._clock.monotonic()
         elapsed = now - self._started
         shown = inquiry.presentable and inquiry.key.min_grade is None
-        waits = inquiry.awaited if shown else inquiry.pending
-        exhausted = not waits and not self._hooks.order(inquiry)
+        exhausted = not inquiry.pending and not self._hooks.order(inquiry)
         impatient = shown and elapsed >= self._patience_s(inquiry)
         settled = inquiry.good_enough_at is not None and now >= inquiry.good_enough_at + SETTLE_S
         if inquiry.satisfied or exhausted or impatient or settled or elapsed >= self._options.deadline_s:
@@ -277,7 +276,8 @@ class Collection:
         """How long silent sources are waited for although something can be shown: a little over their usual time."""
         usual = self._hooks.usual_s(inquiry)
         if usual is None:
-            return self._options.patience_s
+            only_silent = inquiry.pending and not inquiry.awaited
+            return self._options.patience_s / (PATIENCE_FACTOR if only_silent else 1.0)
         return min(max(SHORTEST_PATIENCE_S, usual * PATIENCE_FACTOR), self._options.patience_s)
 
     def _next_deadline(self, inquiries: Iterable[Inquiry]) -> float:

@@ -67,7 +67,7 @@ class Inquiry:
         failures: sources that had nothing, with the reason.
         asked: every source asked so far, in order.
         pending: those that have not answered yet.
-        unawaited: sources that were silent when they were asked, so that the answer does not wait for them.
+        unawaited: sources that were silent when they were asked, so that the next are not kept waiting for them.
         judgement: what the quotes come to; None while none is usable.
         unjudged: whether quotes came that the judgement does not know of.
         judged_from: the number of quotes and the failures that the judgement was made from.

@@ -275,14 +275,18 @@ class QuoteEngine:
         return known
 
     def _usual_s(self, inquiry: Inquiry) -> float | None:
-        """The usual time of the slowest source that is silent; None when nothing is known of anybody's.
+        """The usual time of the slowest source that has not answered; None when nothing is known of anybody's.
 
-        One that hardly ever answered gets as long as the slowest known one, without the allowance of those.
+        One that hardly ever answered gets as long as the slowest known one, without the allowance of those; neither
+        has one the allowance that was silent when it was asked.
         """
-        known = [self._parts.usual_p90_s(source) for source in inquiry.awaited]
-        guessed = [self._parts.expected_p90_s(source) for source in inquiry.awaited]
-        usual = [g if k is not None or g is None else g / PATIENCE_FACTOR for k, g in zip(known, guessed, strict=True)]
-        return max((seconds for seconds in usual if seconds is not None), default=None)
+        times: list[float] = []
+        for source in inquiry.pending:
+            usual = self._parts.expected_p90_s(source)
+            if usual is not None:
+                allowed = self._parts.usual_p90_s(source) is not None and source not in inquiry.unawaited
+                times.append(usual if allowed else usual / PATIENCE_FACTOR)
+        return max(times, default=None)
 
     def _hedge_after_s(self, inquiry: Inquiry) -> float:
         """How long the sources that are asked may take before others are asked as well."""
