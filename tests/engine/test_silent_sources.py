@@ -11,6 +11,8 @@ from mdagent_mcp.domain.events import Fetched
 from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.engine.inquiry import Inquiry
+from mdagent_mcp.engine.quote_routing import QuoteRouting
 from mdagent_mcp.testing import ManualClock
 
 
@@ -93,3 +95,22 @@ async def test_who_wants_a_better_grade_than_there_is_waits_for_a_silent_source(
     slow.is_silent = True
     elapsed_s, quote = await answered(clock, slow, source("one", clock), source("two", clock), min_grade=Grade.B)
     assert (elapsed_s, quote.sources_used[0]) == (1.5, "slow")
+
+
+async def test_waiting_for_a_silent_source_that_alone_is_left_is_no_busy_wait(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who wants an A gets what there is at the end of ten seconds; whom to ask next was looked up now and then."""
+    looked = list[float]()
+    wave = QuoteRouting.wave
+
+    def counted(routing: QuoteRouting, inquiry: Inquiry, most: int) -> tuple[str, ...]:
+        looked.append(clock.monotonic())
+        return wave(routing, inquiry, most)
+
+    monkeypatch.setattr(QuoteRouting, "wave", counted)
+    hung = source("hung", clock, None, weight=1.0)
+    hung.is_silent = True
+    elapsed_s, quote = await answered(clock, hung, source("one", clock), min_grade=Grade.A)
+    assert (elapsed_s, quote.grade) == (10.0, Grade.C)
+    assert 2 <= len(looked) <= 15

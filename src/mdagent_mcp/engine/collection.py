@@ -259,7 +259,7 @@ class Collection:
         """Whether nothing hangs on a judgement yet: one source alone earns no A, and others are still expected."""
         alone = len({quote.source for quote in inquiry.quotes}) < VOICES_OF_AN_A
         early = self._clock.monotonic() - self._started < SHORTEST_PATIENCE_S
-        return alone and early and bool(inquiry.pending) and inquiry.key.min_grade is None
+        return alone and early and bool(inquiry.awaited) and inquiry.key.min_grade is None
 
     def _judge(self, inquiry: Inquiry) -> None:
         """Judge what has come since the last time: replies that arrive together are judged once, not one by one."""
@@ -273,7 +273,10 @@ class Collection:
             inquiry.good_enough_at = self._clock.monotonic()
 
     def _patience_s(self, inquiry: Inquiry) -> float:
-        """How long silent sources are waited for although something can be shown: a little over their usual time."""
+        """How long those not heard yet are waited for although something can be shown: a little over their usual time.
+
+        Whoever is silent gets no more than that time, where nothing is known either.
+        """
         usual = self._hooks.usual_s(inquiry)
         if usual is None:
             only_silent = inquiry.pending and not inquiry.awaited

@@ -277,20 +277,18 @@ class QuoteEngine:
     def _usual_s(self, inquiry: Inquiry) -> float | None:
         """The usual time of the slowest source that has not answered; None when nothing is known of anybody's.
 
-        One that hardly ever answered gets as long as the slowest known one, without the allowance of those; neither
-        has one the allowance that was silent when it was asked.
+        One that hardly ever answered gets as long as the slowest known one, without the allowance of those; nor has one
+        the allowance that was silent when it was asked.
         """
-        times: list[float] = []
-        for source in inquiry.pending:
-            usual = self._parts.expected_p90_s(source)
-            if usual is not None:
-                allowed = self._parts.usual_p90_s(source) is not None and source not in inquiry.unawaited
-                times.append(usual if allowed else usual / PATIENCE_FACTOR)
-        return max(times, default=None)
+        allowed = {s for s in inquiry.awaited if self._parts.usual_p90_s(s) is not None}
+        times = {s: self._parts.expected_p90_s(s) for s in inquiry.pending}
+        usual = [t if s in allowed else t / PATIENCE_FACTOR for s, t in times.items() if t is not None]
+        return max(usual, default=None)
 
     def _hedge_after_s(self, inquiry: Inquiry) -> float:
-        """How long the sources that are asked may take before others are asked as well."""
-        return hedge_delay_s(map(self._parts.expected_p90_s, inquiry.awaited), HEDGING)
+        """How long the sources that are awaited may take before others are asked as well."""
+        awaited = inquiry.awaited
+        return hedge_delay_s(map(self._parts.expected_p90_s, awaited), HEDGING) if awaited else HEDGING.longest_s
 
     def _may_hedge(self, inquiry: Inquiry) -> bool:
         now = self._parts.clock.monotonic()
