@@ -52,6 +52,7 @@ class ScriptedSource:
         weight: static trust.
         cost_per_call: see the port.
         now_state: its state.
+        is_silent: whether its last call is overdue.
         short: shadow price of its quota.
         asked: the symbols of every call so far.
         manners: whether each question for quotes was a last resort, and one in the background.
@@ -76,6 +77,7 @@ class ScriptedSource:
     refuses_batches: bool = False
     probes: int = 0
     short: float = 0.0
+    is_silent: bool = False
     asked: list[tuple[str, ...]] = field(default_factory=list)
     manners: list[tuple[bool, bool]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)

@@ -71,7 +71,7 @@ class CollectionHooks:
         judge: brings `inquiry.judgement` up to date.
         finished: told once when an inquiry ends, and again when a late answer changed its quotes.
         learn: told after each `finished`, once the askers have got the answer.
-        usual_s: within which time nine calls in ten to the silent sources are answered; None where unknown.
+        usual_s: within which time nine calls in ten to those awaited are answered; None where unknown.
         hedge_after_s: how long the sources that were asked last may take before others are asked as well.
         may_hedge: whether asking others about an inquiry while those are silent is within the budget; charges it.
         explore: whom to ask when the inquiry has ended, only to learn; None for nobody.
@@ -159,8 +159,9 @@ class Collection:
             self._judge(inquiry)
         now = self._clock.monotonic()
         elapsed = now - self._started
+        shown = inquiry.presentable and inquiry.key.min_grade is None
         exhausted = not inquiry.pending and not self._hooks.order(inquiry)
-        impatient = inquiry.presentable and inquiry.key.min_grade is None and elapsed >= self._patience_s(inquiry)
+        impatient = shown and elapsed >= self._patience_s(inquiry)
         settled = inquiry.good_enough_at is not None and now >= inquiry.good_enough_at + SETTLE_S
         if inquiry.satisfied or exhausted or impatient or settled or elapsed >= self._options.deadline_s:
             self._end(inquiry)
@@ -196,7 +197,7 @@ class Collection:
 
         What is slower than usual is hedged within a budget; what is slower than the options allow always is.
         """
-        if not inquiry.pending:
+        if not inquiry.awaited:
             return True
         waited = self._clock.monotonic() - inquiry.wave_started
         if waited >= self._options.hedge_after_s:
@@ -218,6 +219,9 @@ class Collection:
         for inquiry, wave in waves.items():
             inquiry.wave_started = self._clock.monotonic()
             inquiry.hedged = False
+            silent = {source for source in wave if self._sources[source].is_silent}
+            if inquiry.awaited or inquiry.presentable or not silent.issuperset(wave):
+                inquiry.unawaited |= silent
             for source in wave:
                 by_source[source].append(inquiry)
                 inquiry.asked.append(source)
@@ -255,7 +259,7 @@ class Collection:
         """Whether nothing hangs on a judgement yet: one source alone earns no A, and others are still expected."""
         alone = len({quote.source for quote in inquiry.quotes}) < VOICES_OF_AN_A
         early = self._clock.monotonic() - self._started < SHORTEST_PATIENCE_S
-        return alone and early and bool(inquiry.pending) and inquiry.key.min_grade is None
+        return alone and early and bool(inquiry.awaited) and inquiry.key.min_grade is None
 
     def _judge(self, inquiry: Inquiry) -> None:
         """Judge what has come since the last time: replies that arrive together are judged once, not one by one."""
@@ -269,10 +273,14 @@ class Collection:
             inquiry.good_enough_at = self._clock.monotonic()
 
     def _patience_s(self, inquiry: Inquiry) -> float:
-        """How long silent sources are waited for although something can be shown: a little over their usual time."""
+        """How long those not heard yet are waited for although something can be shown: a little over their usual time.
+
+        Whoever is silent gets no more than that time, where nothing is known either.
+        """
         usual = self._hooks.usual_s(inquiry)
         if usual is None:
-            return self._options.patience_s
+            only_silent = inquiry.pending and not inquiry.awaited
+            return self._options.patience_s / (PATIENCE_FACTOR if only_silent else 1.0)
         return min(max(SHORTEST_PATIENCE_S, usual * PATIENCE_FACTOR), self._options.patience_s)
 
     def _next_deadline(self, inquiries: Iterable[Inquiry]) -> float:

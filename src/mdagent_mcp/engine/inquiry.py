@@ -67,6 +67,7 @@ class Inquiry:
         failures: sources that had nothing, with the reason.
         asked: every source asked so far, in order.
         pending: those that have not answered yet.
+        unawaited: sources that were silent when they were asked, so that the next are not kept waiting for them.
         judgement: what the quotes come to; None while none is usable.
         unjudged: whether quotes came that the judgement does not know of.
         judged_from: the number of quotes and the failures that the judgement was made from.
@@ -86,6 +87,7 @@ class Inquiry:
     failures: dict[str, Failure] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     pending: set[str] = field(default_factory=set)
+    unawaited: set[str] = field(default_factory=set)
     judgement: QuoteJudgement | None = None
     unjudged: bool = False
     judged_from: tuple[int, dict[str, Failure]] | None = None
@@ -101,6 +103,11 @@ class Inquiry:
     def is_asked_again(self, source: str) -> bool:
         """Whether a source was asked more than once, which only a last resort is."""
         return self.asked.count(source) > 1
+
+    @property
+    def awaited(self) -> set[str]:
+        """Sources that have not answered yet and may be expected to."""
+        return self.pending - self.unawaited
 
     @property
     def refused_unasked(self) -> tuple[str, ...]:

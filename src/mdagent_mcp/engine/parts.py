@@ -19,7 +19,7 @@ from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.isolation import run_isolated
 from mdagent_mcp.domain.status import SourceState
-from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.engine.collection import PATIENCE_FACTOR, CollectionOptions
 from mdagent_mcp.engine.flight import Spawn
 from mdagent_mcp.engine.inquiry import Inquiry
 from mdagent_mcp.engine.ports import AskedSource
@@ -150,6 +150,17 @@ class EngineParts:
             return own
         known = (self.usual_p90_s(name) for name in self.sources)
         return max((seconds for seconds in known if seconds is not None), default=None)
+
+    def usual_s(self, inquiry: Inquiry) -> float | None:
+        """The usual time of the slowest source that has not answered; None when nothing is known of anybody's.
+
+        One that hardly ever answered gets as long as the slowest known one, without the allowance of those; nor has one
+        the allowance that was silent when it was asked.
+        """
+        with_allowance = {s for s in inquiry.awaited if self.usual_p90_s(s) is not None}
+        times = {s: self.expected_p90_s(s) for s in inquiry.pending}
+        usual = [t if s in with_allowance else t / PATIENCE_FACTOR for s, t in times.items() if t is not None]
+        return max(usual, default=None)
 
     def last_asked(self, source: str) -> tuple[float, str]:
         """When a source was last heard of, epoch seconds, for choosing the one not seen longest."""

@@ -52,6 +52,14 @@ class AskedSource(Protocol):
         """How long its limiter would make a call wait now."""
         ...
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether it left a call for quotes unanswered for far longer than it usually takes, and said nothing since.
+
+        It may be asked as before, but nobody who has something to show should wait for it.
+        """
+        ...
+
     def scarcity(self) -> float:
         """Shadow price of its quotas, as a multiple of its cost; 0 while they are spent no faster than evenly."""
         ...

@@ -28,7 +28,7 @@ from mdagent_mcp.domain.quality import Grade, at_least
 from mdagent_mcp.domain.questions import QuoteQuestion
 from mdagent_mcp.domain.service import Progress
 from mdagent_mcp.domain.vendor import Endpoint
-from mdagent_mcp.engine.collection import PATIENCE_FACTOR, Collection, CollectionHooks
+from mdagent_mcp.engine.collection import Collection, CollectionHooks
 from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey, delays_told, is_complete, key_of
 from mdagent_mcp.engine.kept_quotes import KeptQuotes, is_of_this_instant
 from mdagent_mcp.engine.load import QuestionLoad, shed
@@ -226,7 +226,7 @@ class QuoteEngine:
                 judge=self._judge_inquiry,
                 finished=self._finished,
                 learn=self._learn,
-                usual_s=self._usual_s,
+                usual_s=self._parts.usual_s,
                 hedge_after_s=self._hedge_after_s,
                 may_hedge=self._may_hedge,
                 explore=self._routing.explore,
@@ -274,19 +274,10 @@ class QuoteEngine:
         self._parts.memory.keep(known)
         return known
 
-    def _usual_s(self, inquiry: Inquiry) -> float | None:
-        """The usual time of the slowest source that is silent; None when nothing is known of anybody's.
-
-        One that hardly ever answered gets as long as the slowest known one, without the allowance of those.
-        """
-        known = [self._parts.usual_p90_s(source) for source in inquiry.pending]
-        guessed = [self._parts.expected_p90_s(source) for source in inquiry.pending]
-        usual = [g if k is not None or g is None else g / PATIENCE_FACTOR for k, g in zip(known, guessed, strict=True)]
-        return max((seconds for seconds in usual if seconds is not None), default=None)
-
     def _hedge_after_s(self, inquiry: Inquiry) -> float:
-        """How long the sources that are asked may take before others are asked as well."""
-        return hedge_delay_s(map(self._parts.expected_p90_s, inquiry.pending), HEDGING)
+        """How long the sources that are awaited may take before others are asked as well."""
+        awaited = inquiry.awaited
+        return hedge_delay_s(map(self._parts.expected_p90_s, awaited), HEDGING) if awaited else HEDGING.longest_s
 
     def _may_hedge(self, inquiry: Inquiry) -> bool:
         now = self._parts.clock.monotonic()

@@ -15,19 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
 
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import Failure, FailureKind, Outcome
-from mdagent_mcp.domain.instruments import Instrument
+from mdagent_mcp.domain.instruments import Instrument, parse_symbol
 from mdagent_mcp.domain.isolation import run_isolated
 from mdagent_mcp.domain.prices import Quote
 from mdagent_mcp.domain.questions import Asked
-from mdagent_mcp.domain.vendor import Offer, QuoteQuery, QuoteReading
+from mdagent_mcp.domain.vendor import Offer, QuoteQuery, QuoteReading, Vendor
 from mdagent_mcp.transport.asking import Manner
 from mdagent_mcp.transport.outcomes import QuoteOutcomes
+
+_TYPICAL: Final = (parse_symbol("AAPL"), parse_symbol("MSFT"))
+"""Any two instruments, by which it is found out what a batch costs."""
 
 
 class Spawn(Protocol):
@@ -221,3 +224,11 @@ def _served(portion: Portion, waiters: Sequence[_Waiter]) -> tuple[_Waiter, ...]
     """Those who still wait for any of the instruments of a call."""
     symbols = {i.symbol for i in portion.instruments}
     return tuple(w for w in waiters if not w.gone and not w.open.isdisjoint(symbols))
+
+
+def saves_calls(vendor: Vendor, clock: Clock) -> bool:
+    """Whether a batch costs less than its symbols one by one, and not a credit for each of them."""
+    if vendor.quotes is None:
+        return False
+    one, two = QuoteQuery(_TYPICAL[:1], clock.now()), QuoteQuery(_TYPICAL, clock.now())
+    return vendor.quotes.build(two)[0].cost < 2 * vendor.quote.build(one)[0].cost

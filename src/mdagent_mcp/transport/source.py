@@ -1,8 +1,8 @@
 """One source ready to be asked: a vendor's declaration, its client, and the pipeline around every call.
 
-The order of the pipeline is concurrency ⊃ retry ⊃ circuit breaker ⊃ limiter ⊃ timeout ⊃ exchange. An exchange ends with
-the reply parsed, because a reply is judged by its content: an HTTP 200 that says "limit reached" is a throttled call
-to every strategy around it.
+The order of the pipeline is concurrency ⊃ retry ⊃ circuit breaker ⊃ limiter ⊃ silence ⊃ timeout ⊃ exchange. An exchange
+ends with the reply parsed, because a reply is judged by its content: an HTTP 200 that says "limit reached" is a
+throttled call to every strategy around it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import anyio
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.events import Emit, Fetched
 from mdagent_mcp.domain.failures import Answered, Failure, FailureKind, Outcome, SourceError
-from mdagent_mcp.domain.instruments import Instrument, parse_symbol
+from mdagent_mcp.domain.instruments import Instrument
 from mdagent_mcp.domain.prices import History
 from mdagent_mcp.domain.questions import Asked
 from mdagent_mcp.domain.refusals import refuse_errors, remaining_of, rest_s
@@ -41,13 +41,14 @@ from mdagent_mcp.transport.breaking import Breaking
 from mdagent_mcp.transport.budgets import Budget, BudgetStore, PrivateStore, account_of
 from mdagent_mcp.transport.concurrency import Concurrency
 from mdagent_mcp.transport.entitlement import Entitlements
-from mdagent_mcp.transport.gathering import Gathering, Portion, QuoteCalls, Spawn
+from mdagent_mcp.transport.gathering import Gathering, Portion, QuoteCalls, Spawn, saves_calls
 from mdagent_mcp.transport.http import VendorClient
 from mdagent_mcp.transport.limiting import Limiting
 from mdagent_mcp.transport.outcomes import QuoteOutcomes, with_declared_delay
 from mdagent_mcp.transport.peers import Peers
 from mdagent_mcp.transport.pipeline import AnswerT, Call, Priority, Strategy, run_pipeline
 from mdagent_mcp.transport.redaction import Redactor
+from mdagent_mcp.transport.silence import SilenceDetection
 from mdagent_mcp.transport.strategies import Retrying, TimeLimiting
 from mdagent_mcp.transport.tokens import TokenKeeper, is_refusal
 
@@ -55,8 +56,6 @@ BATCH_FROM: Final = 3
 """Symbols from which a batch call is worth more than single ones, which carry more fields."""
 SINGLE_INSTEAD: Final = 10
 """Symbols up to which single calls take the place of a batch call that is being rested."""
-_TYPICAL: Final = (parse_symbol("AAPL"), parse_symbol("MSFT"))
-"""Any two instruments, by which it is found out what a batch costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +110,7 @@ class Source:
         self.limiter = Limiting(vendor.id, clock, Budget(account, options.quotas, clock, budgets or PrivateStore()))
         self.breaker = Breaking(vendor.id, clock, rng, peers)
         self._time = TimeLimiting(vendor.id, clock, options.timeout_s)
+        self._silence = SilenceDetection(clock, self._time.usual_p90_s)
         most = options.concurrency or vendor.concurrency
         self.concurrency = Concurrency(vendor.id, clock, ConcurrencyOptions(most=most))
         self.strategies: tuple[Strategy, ...] = (
@@ -118,6 +118,7 @@ class Source:
             Retrying(clock, rng, BackoffOptions(), BudgetOptions()),
             self.breaker,
             self.limiter,
+            self._silence,
             self._time,
         )
         self._entitlements = Entitlements(options.excluded)
@@ -157,6 +158,11 @@ class Source:
     def wait_s(self) -> float:
         """How long its limiter would make a call wait now."""
         return self.limiter.wait_s()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a call for quotes has been overdue since it last answered one."""
+        return self._silence.is_silent
 
     def scarcity(self) -> float:
         """Shadow price of its quotas, as a multiple of its cost."""
@@ -273,7 +279,7 @@ class Source:
             spawn: starts calls that more than one question may wait for.
         """
         batch = self.vendor.quotes
-        if batch is not None and self.options.gather_s > 0 and _saves_calls(self.vendor, self._clock):
+        if batch is not None and self.options.gather_s > 0 and saves_calls(self.vendor, self._clock):
             calls = QuoteCalls(self._portions, self._send_portion, batch.max_batch)
             self._gathering = Gathering(self.vendor.id, self._clock, spawn, self.options.gather_s, calls)
 
@@ -390,11 +396,3 @@ class Source:
         self.concurrency.heard(call.endpoint, latency, kind)
         ours = self.breaker.is_own_network(kind)
         self._emit(Fetched(self.vendor.id, call.endpoint, call.symbols, self._clock.now(), latency, kind, detail, ours))
-
-
-def _saves_calls(vendor: Vendor, clock: Clock) -> bool:
-    """Whether a batch costs less than its symbols one by one, and not a credit for each of them."""
-    if vendor.quotes is None:
-        return False
-    one, two = QuoteQuery(_TYPICAL[:1], clock.now()), QuoteQuery(_TYPICAL, clock.now())
-    return vendor.quotes.build(two)[0].cost < 2 * vendor.quote.build(one)[0].cost

@@ -112,6 +112,13 @@ class TimeLimiting:
 
     def limit_s(self, endpoint: Endpoint) -> float:
         """How long a call to an endpoint may take, seconds: a few times what 99 in 100 take, once that is known."""
-        usual = self._usual.get(endpoint, EMPTY)
-        rare = quantile(usual, 0.99) if usual.total >= KNOWN_FROM else None
+        rare = self._usual_s(endpoint, 0.99)
         return self.seconds if rare is None else min(max(LIMIT_FACTOR * rare, SHORTEST_LIMIT_S), self.seconds)
+
+    def usual_p90_s(self, endpoint: Endpoint) -> float | None:
+        """Within which time nine calls in ten to an endpoint are answered, seconds; None while that is not known."""
+        return self._usual_s(endpoint, 0.9)
+
+    def _usual_s(self, endpoint: Endpoint, share: float) -> float | None:
+        usual = self._usual.get(endpoint, EMPTY)
+        return quantile(usual, share) if usual.total >= KNOWN_FROM else None
