@@ -24,6 +24,8 @@ from mdagent_mcp.routing.waves import RESERVE_PRICE, Need
 
 EXPLORATION: Final = 0.03
 """Share of answers after which a source that was not asked is asked as well, for nobody but the memory."""
+DOUBT_EXPLORATION: Final = 0.3
+"""The same share while a source was just found to be other than remembered: a few more outcomes settle it."""
 EXPLORED_PRICE: Final = 0.25
 """What such a call may cost: three in a hundred of them are worth knowing of a source that has become good."""
 VOICES: Final[Mapping[Grade, int]] = {Grade.A: 2, Grade.B: 2, Grade.C: 1, Grade.D: 1, Grade.F: 1}
@@ -57,10 +59,19 @@ class QuoteRouting:
 
     def explore(self, inquiry: Inquiry) -> str | None:
         """Now and then, a cheap source that was not asked: what it says late, or differently, is learned from."""
-        if inquiry.answer is None or inquiry.key.sources or self._parts.rng.random() >= EXPLORATION:
+        if inquiry.answer is None or inquiry.key.sources:
             return None
+        doubted, chance = self._parts.router.in_doubt, self._parts.rng.random()
+        if chance >= (DOUBT_EXPLORATION if doubted else EXPLORATION):
+            return None
+        cheap = self._explorable(inquiry)
+        eligible = doubted.intersection(cheap) or (cheap if chance < EXPLORATION else ())
+        return min(eligible, key=lambda source: self._seen_at(source, inquiry.instrument), default=None)
+
+    def _explorable(self, inquiry: Inquiry) -> list[str]:
+        """Sources that were not asked and whose calls may be spent on learning alone."""
         live = is_live(inquiry.instrument, self._parts.clock.now())
-        cheap = [
+        return [
             candidate.source
             for candidate in self._candidates(inquiry)
             if candidate.price <= EXPLORED_PRICE
@@ -69,7 +80,6 @@ class QuoteRouting:
             and not self._parts.sources[candidate.source].rests_quote(inquiry.instrument)
             and not (live and candidate.declared_delay_s >= END_OF_DAY_S)
         ]
-        return min(cheap, key=lambda source: self._seen_at(source, inquiry.instrument), default=None)
 
     def heard(self, inquiry: Inquiry, source: str, outcome: Heard) -> None:
         """Compare what a source said with what memory had said of it, and likewise those that failed meanwhile."""
