@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mdagent_mcp.routing.planning import EQUAL, Candidate, asking_order, toll, utility
 from mdagent_mcp.routing.waves import (
     REACH,
-    SURENESS,
     RESERVE_PRICE,
+    SURENESS,
     Need,
     affordable,
     choose_wave,
