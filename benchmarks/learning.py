@@ -3,7 +3,7 @@
     python benchmarks/learning.py --output learning.json --plot docs/learning.svg
 
 Every arm meets the same questions and the same fate at every source. What is measured and how is told in
-`docs/memory.md`; worlds 101 to 108 were used for tuning, 201 to 224 are reported.
+`docs/memory.md`; worlds 101 to 108 were used for tuning, 401 to 424 are reported.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from learning_report import report
 from learning_sessions import Arm, Outcome, session, shuffled_copy
 from learning_world import SOURCES, World
 
-FIRST_WORLD = 201
+FIRST_WORLD = 401
 WORLDS = 24
-SESSIONS = 20
-QUESTIONS = 30
+SWAPPED_WORLDS = 12
+SESSIONS = 8
+QUESTIONS = 50
 SWAP_AT = 3
 SWAP_QUESTIONS = 130
 
@@ -97,10 +98,8 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     seeds = range(options.first_world, options.first_world + options.worlds)
     rounds = ((True, seeds[: options.swapped_worlds]), (False, seeds))
     jobs = [(seed, options.sessions, options.questions, swap) for swap, worlds in rounds for seed in worlds]
-    if options.processes == 1:
-        yield from map(_job, jobs)
-        return
-    with get_context("spawn").Pool(options.processes) as pool:
+    # A fresh process for each world: what one leaves in caches must not matter to the next.
+    with get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
         yield from pool.imap_unordered(_job, jobs)
 
 
@@ -108,7 +107,7 @@ def main() -> None:
     """Run, keep, report, plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--worlds", type=int, default=WORLDS)
-    parser.add_argument("--swapped-worlds", type=int, default=WORLDS, help="of them, for the harm test")
+    parser.add_argument("--swapped-worlds", type=int, default=SWAPPED_WORLDS, help="of them, for the harm test")
     parser.add_argument("--first-world", type=int, default=FIRST_WORLD)
     parser.add_argument("--sessions", type=int, default=SESSIONS)
     parser.add_argument("--questions", type=int, default=QUESTIONS, help="per session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import fmean
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ import numpy as np
 FIRST: Final = 30
 RESAMPLES: Final = 10_000
 LEARNERS: Final = ("persist", "cold", "shuffled")
+PARTS: Final = 3
+"""Parts that the sessions after the first are told in, so that what becomes of memory later is seen by itself."""
 WINDOW: Final = 20
 """Questions that the curve after the swap is averaged over."""
 
@@ -100,10 +103,33 @@ def _learning(worlds: Sequence[Mapping[str, Any]], figures: Figures) -> list[str
         lines.append(f"| {arm} | {regret} | {_quality(rows)} |")
     lines += ["", "| paired difference | regret | first 30 |", "|---|---|---|"]
     for other in ("cold", "shuffled"):
-        both = [interval([a - b for a, b in zip(each["persist"], each[other], strict=True)]) for each in (whole, first)]
+        both = [_less(each, other) for each in (whole, first)]
         figures.differences[f"regret:{other}"], figures.differences[f"first:{other}"] = both
         lines.append(f"| persist less {other} | {both[0]} | {both[1]} |")
-    return [*lines, ""]
+    return [*lines, "", *_by_part(worlds, sessions), ""]
+
+
+def _by_part(worlds: Sequence[Mapping[str, Any]], sessions: int) -> list[str]:
+    """The same by how many sessions had passed."""
+    lines = [
+        "| sessions | persist | cold | persist less cold | its first 30 | persist less shuffled |",
+        "|---|---|---|---|---|---|",
+    ]
+    bounds = [1 + (sessions - 1) * part // PARTS for part in range(PARTS + 1)]
+    for begin, end in pairwise(bounds):
+        if begin == end:
+            continue
+        part = {arm: [regrets(w, arm)[begin:end] for w in worlds] for arm in LEARNERS}
+        whole = {arm: [fmean(_flat(each)) for each in part[arm]] for arm in LEARNERS}
+        first = {arm: [fmean(_flat([s[:FIRST] for s in each])) for each in part[arm]] for arm in LEARNERS}
+        told = [f"{fmean(whole['persist']):.4f}", f"{fmean(whole['cold']):.4f}", f"{_less(whole, 'cold')}"]
+        told += [f"{_less(first, 'cold')}", f"{_less(whole, 'shuffled')}"]
+        lines.append(f"| {begin + 1} to {end} | {' | '.join(told)} |")
+    return lines
+
+
+def _less(regret: Mapping[str, Sequence[float]], other: str) -> Interval:
+    return interval([a - b for a, b in zip(regret["persist"], regret[other], strict=True)])
 
 
 def _quality(rows: Sequence[Row]) -> str:

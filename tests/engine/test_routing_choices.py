@@ -10,6 +10,7 @@ from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import CollectionOptions
+from mdagent_mcp.engine.quote_routing import DAILY_PRICE, DOUBT_EXPLORATION, EXPLORATION
 from mdagent_mcp.engine.router import PLANS_KEPT
 from mdagent_mcp.memory.learning import QUOTE, CellKey
 from mdagent_mcp.testing import ManualClock
@@ -112,6 +113,43 @@ async def test_exploration_asks_the_cheap_source_not_seen_longest(clock: ManualC
         await desk.engine.answer(question("AAPL"))
         await clock.advance(0.1)
     assert [len(s.asked) for s in (*asked, seen, forgotten, scarce, short)] == [1, 1, 0, 1, 0, 0]
+
+
+async def test_a_cheap_source_that_nobody_heard_of_today_is_explored_sooner(clock: ManualClock) -> None:
+    """By a chance that explores nobody else; a dear one has to wait its turn, and one heard of today too."""
+    asked = named(clock, "ab")
+    cheap, heard = named(clock, "cd", cost_per_call=DAILY_PRICE, weight=0.1)
+    dear = ScriptedSource("e", clock, {"AAPL": 189.5}, cost_per_call=2 * DAILY_PRICE, weight=0.1)
+    sources = [*asked, cheap, heard, dear]
+    async with quote_desk(clock, *sources, options=CollectionOptions(first_wave=2)) as desk:
+        for source in sources[2:]:
+            teach(desk, source.name, 3)
+        desk.parts.rng.random = lambda: EXPLORATION  # type: ignore[method-assign]
+        counts = []
+        for hours in (1, 13, 0):
+            await clock.advance(hours * 3600.0)
+            teach(desk, heard.name if hours else cheap.name, 1)
+            await desk.engine.answer(question("AAPL", max_age_s=0.0))
+            await clock.advance(0.1)
+            counts.append([len(s.asked) for s in sources[2:]])
+    assert counts == [[0, 0, 0], [1, 0, 0], [1, 0, 0]]
+
+
+async def test_a_source_that_turns_out_better_than_remembered_is_explored_again_soon(clock: ManualClock) -> None:
+    """One that failed ten times answers: by chances that explore nobody else it is asked until that is settled."""
+    sources = named(clock, "abcd", cost_per_call=0.1)
+    options = CollectionOptions(first_wave=2)
+    async with quote_desk(clock, *sources, options=options) as desk:
+        for name, kind in (("a", None), ("b", None), ("c", FailureKind.SOURCE_ERROR), ("d", FailureKind.SOURCE_ERROR)):
+            teach(desk, name, 10, kind)
+        chances = iter([DOUBT_EXPLORATION - 0.01, 0.0, DOUBT_EXPLORATION - 0.01, DOUBT_EXPLORATION])
+        desk.parts.rng.random = lambda: next(chances)  # type: ignore[method-assign]
+        asked = []
+        for _ in range(4):
+            await desk.engine.answer(question("AAPL", max_age_s=0.0))
+            await clock.advance(0.1)
+            asked.append([len(s.asked) for s in sources[2:]])
+    assert asked == [[0, 0], [1, 0], [2, 0], [2, 0]]
 
 
 async def test_memory_that_proves_wrong_is_given_up_within_a_few_questions(clock: ManualClock) -> None:

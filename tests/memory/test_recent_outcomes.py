@@ -16,11 +16,11 @@ from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.memory.learning import (
     Cell,
     CellKey,
+    as_of,
     combine,
     doubted,
     learn_fetched,
     learn_judged,
-    recent_outcomes,
 )
 from mdagent_mcp.memory.migrations import MIGRATIONS, migrate
 from mdagent_mcp.memory.rows import read_cells
@@ -42,16 +42,32 @@ def shares_after(*kinds: FailureKind | None) -> Cell:
 def test_a_source_that_changes_is_noticed_within_twenty_outcomes() -> None:
     """Half of what is believed then is new; the reliability that is displayed hardly moves."""
     cell = shares_after(*[None] * 200, *[FailureKind.TIMEOUT] * 20)
-    right, wrong = recent_outcomes(cell, cell.updated_at)
-    assert right / (right + wrong) == pytest.approx(0.5, abs=0.02)
+    now = as_of(cell, cell.updated_at)
+    assert now.recent_right / (now.recent_right + now.recent_wrong) == pytest.approx(0.5, abs=0.02)
     assert cell.right / (cell.right + cell.wrong) > 0.88
 
 
 def test_recent_outcomes_fade_by_the_clock_and_not_by_a_restart() -> None:
-    """Half of them in fourteen days."""
-    cell = shares_after(*[None] * 10)
-    right, _ = recent_outcomes(cell, cell.updated_at)
-    assert recent_outcomes(cell, cell.updated_at + 14 * 86_400)[0] == pytest.approx(right / 2)
+    """Half of all that routing goes by in fourteen days; what is told of reliability fades where it is joined."""
+    cell = combine(shares_after(*[None] * 10), dict(learn_judged(SAYS))[SHARES])
+    later = as_of(cell, cell.updated_at + 14 * 86_400)
+    assert as_of(cell, cell.updated_at) == cell
+    assert later == replace(
+        cell,
+        recent_right=cell.recent_right / 2,
+        recent_full=0.5,
+        delay=later.delay,
+        recent_s=cell.recent_s / 2,
+        recent_calls=cell.recent_calls / 2,
+    )
+    assert later.delay.total == pytest.approx(0.5)
+
+
+def test_a_source_that_became_fast_is_taken_for_fast_after_five_calls() -> None:
+    """Half of what is believed of its time is new then, however long it was slow."""
+    calls = [fetched("alpha", None, latency_s=seconds) for seconds in [1.0] * 50 + [0.1] * 5]
+    cell = reduce(combine, [dict(learn_fetched(call))[SHARES] for call in calls])
+    assert cell.recent_s / cell.recent_calls == pytest.approx(0.55, abs=0.02)
 
 
 def test_a_judgement_teaches_how_late_a_price_was_and_whether_all_was_stated() -> None:

@@ -81,3 +81,13 @@ def test_the_odds_stay_within_their_bounds(seen: list[bool], remembered: float, 
         assert LEAST_ODDS <= standing.odds <= FULL_ODDS
         assert 0.0 < standing.belief < 1.0
     assert standing.outcomes == len(seen)
+
+
+def test_one_outcome_that_memory_took_for_improbable_leaves_it_in_doubt_until_it_is_settled() -> None:
+    """A source that was mostly wrong is right: in doubt; a few more and memory is refuted, or holds after all."""
+    better, as_ever = (True, 0.2, 0.8), (False, 0.2, 0.8)
+    assert not Standing().is_in_doubt
+    once = compared(Standing(), [better])
+    assert once.is_in_doubt
+    assert not compared(compared(once, [better]), [better]).is_in_doubt
+    assert not compared(once, [as_ever]).is_in_doubt

@@ -13,6 +13,7 @@ from mdagent_mcp.routing.planning import EQUAL, Candidate, asking_order, toll, u
 from mdagent_mcp.routing.waves import (
     REACH,
     RESERVE_PRICE,
+    SURENESS,
     Need,
     affordable,
     choose_wave,
@@ -85,7 +86,7 @@ def test_one_more_source_never_lowers_the_chance(chosen: tuple[Candidate, ...], 
 def test_the_set_is_the_cheapest_of_those_that_reach_the_grade(
     found: tuple[Candidate, ...], need: Need, most: int
 ) -> None:
-    """Up to what counts as equal; and where a set reaches it, one that does is chosen."""
+    """Up to what counts as equal; and where a set reaches it at a price that is worth it, one that does is chosen."""
     wave = choose_wave(found, need, most)
     usable = affordable(found, urgent=need.urgent)
     sets = [s for n in range(1, most + 1) for s in combinations(usable, n)]
@@ -93,11 +94,23 @@ def test_the_set_is_the_cheapest_of_those_that_reach_the_grade(
     chosen = tuple(c for c in found if c.source in wave.sources)
     assert 1 <= len(wave.asked) <= most
     assert set(wave.asked) <= {c.source for c in usable}
-    if not reaching:
+    cost = {s: expected_cost(s, reach_chance(s, need)) for s in sets}
+    if not reaching or (not need.urgent and min(cost[s] for s in reaching) > min(cost.values()) + SURENESS - 1e-9):
         return
     assert reach_chance(chosen, need) >= REACH - 1e-9
-    least = min(expected_cost(s, reach_chance(s, need)) for s in reaching)
+    least = min(cost[s] for s in reaching)
     assert expected_cost(chosen, reach_chance(chosen, need)) <= least + EQUAL + 1e-9
+
+
+def test_who_names_no_grade_does_not_buy_sureness_at_any_price() -> None:
+    """Two good cheap sources, and a dear third one: it is asked where it costs little, or where a grade is named."""
+    first, second = (Candidate(name, name, trust=0.94, latency_s=0.1) for name in "ab")
+    little, much = (Candidate("c", "c", trust=0.9, latency_s=0.1, cost_per_call=cost) for cost in (0.08, 0.4))
+    need = Need(2, fresh=False, live=True)
+    assert reach_chance((first, second), need) < REACH <= reach_chance((first, second, much), need)
+    asked = [set(choose_wave((first, second, third), need, 3).sources) for third in (little, much)]
+    assert asked == [{"a", "b", "c"}, {"a", "b"}]
+    assert set(choose_wave((first, second, much), replace(need, urgent=True), 3).sources) == {"a", "b", "c"}
 
 
 @settings(deadline=None)  # all sets are compared

@@ -15,6 +15,7 @@ from mdagent_mcp.engine.router import AskedFor, Heard
 from mdagent_mcp.memory.learning import QUOTE, CellKey
 from mdagent_mcp.routing.planning import (
     END_OF_DAY_S,
+    LEAST_PRICE,
     Candidate,
     asking_order,
     could_raise_confirmed,
@@ -24,6 +25,13 @@ from mdagent_mcp.routing.waves import RESERVE_PRICE, Need
 
 EXPLORATION: Final = 0.03
 """Share of answers after which a source that was not asked is asked as well, for nobody but the memory."""
+DOUBT_EXPLORATION: Final = 0.3
+"""The same share while a source was just found to be other than remembered: a few more outcomes settle it."""
+DAILY_EXPLORATION: Final = 0.1
+"""The same while a cheap source was not heard of today: sources change from one day to another."""
+DAILY_S: Final = 12 * 3600.0
+DAILY_PRICE: Final = 0.05
+"""What a call may cost that is made once a day for this alone."""
 EXPLORED_PRICE: Final = 0.25
 """What such a call may cost: three in a hundred of them are worth knowing of a source that has become good."""
 VOICES: Final[Mapping[Grade, int]] = {Grade.A: 2, Grade.B: 2, Grade.C: 1, Grade.D: 1, Grade.F: 1}
@@ -38,6 +46,7 @@ class QuoteRouting:
 
     def __init__(self, parts: EngineParts) -> None:
         self._parts = parts
+        self._explored: dict[str, float] = {}
 
     def order(self, inquiry: Inquiry) -> tuple[str, ...]:
         """Everybody who is left to ask, best first; why others are not is noted among the failures."""
@@ -56,12 +65,33 @@ class QuoteRouting:
         return self._parts.router.wave(asked_for, useful, self._need(inquiry, live=live), most)
 
     def explore(self, inquiry: Inquiry) -> str | None:
-        """Now and then, a cheap source that was not asked: what it says late, or differently, is learned from."""
-        if inquiry.answer is None or inquiry.key.sources or self._parts.rng.random() >= EXPLORATION:
+        """Now and then, a cheap source that was not asked: what it says late, or differently, is learned from.
+
+        First one that was just found to be other than remembered, then one that nobody heard of today, then any; of
+        several the one not seen longest for what it costs.
+        """
+        if inquiry.answer is None or inquiry.key.sources:
             return None
+        doubted, chance = self._parts.router.in_doubt, self._parts.rng.random()
+        if chance >= (DOUBT_EXPLORATION if doubted else DAILY_EXPLORATION):
+            return None
+        unseen = {c: self._unseen_s(c, inquiry.instrument) for c in self._explorable(inquiry)}
+        eligible = [c for c in unseen if c.source in doubted]
+        if not eligible and chance < DAILY_EXPLORATION:
+            eligible = [c for c in unseen if c.price <= DAILY_PRICE and unseen[c] >= DAILY_S]
+        if not eligible and chance < EXPLORATION:
+            eligible = list(unseen)
+        longest = min(eligible, key=lambda c: (-unseen[c] / (c.price + LEAST_PRICE), c.source), default=None)
+        if longest is None:
+            return None
+        self._explored[longest.source] = self._parts.clock.now().timestamp()
+        return longest.source
+
+    def _explorable(self, inquiry: Inquiry) -> list[Candidate]:
+        """Sources that were not asked and whose calls may be spent on learning alone."""
         live = is_live(inquiry.instrument, self._parts.clock.now())
-        cheap = [
-            candidate.source
+        return [
+            candidate
             for candidate in self._candidates(inquiry)
             if candidate.price <= EXPLORED_PRICE
             and candidate.scarcity == 0
@@ -69,7 +99,6 @@ class QuoteRouting:
             and not self._parts.sources[candidate.source].rests_quote(inquiry.instrument)
             and not (live and candidate.declared_delay_s >= END_OF_DAY_S)
         ]
-        return min(cheap, key=lambda source: self._seen_at(source, inquiry.instrument), default=None)
 
     def heard(self, inquiry: Inquiry, source: str, outcome: Heard) -> None:
         """Compare what a source said with what memory had said of it, and likewise those that failed meanwhile."""
@@ -84,10 +113,11 @@ class QuoteRouting:
     def _compare(self, inquiry: Inquiry, source: str, outcome: Heard) -> None:
         self._parts.router.heard(self._parts.sources[source], inquiry.instrument, Endpoint.QUOTE, outcome)
 
-    def _seen_at(self, source: str, instrument: Instrument) -> tuple[float, str]:
-        """When a source was last heard of about this kind of instrument, epoch seconds."""
-        cell = self._parts.memory.cell(CellKey(source, QUOTE, f"asset:{instrument.asset_class.value}"))
-        return (0.0 if cell is None else cell.updated_at, source)
+    def _unseen_s(self, candidate: Candidate, instrument: Instrument) -> float:
+        """How long a source was neither heard of about this kind of instrument nor explored, seconds."""
+        cell = self._parts.memory.cell(CellKey(candidate.source, QUOTE, f"asset:{instrument.asset_class.value}"))
+        seen_at = max(0.0 if cell is None else cell.updated_at, self._explored.get(candidate.source, 0.0))
+        return self._parts.clock.now().timestamp() - seen_at
 
     def _candidates(self, inquiry: Inquiry) -> list[Candidate]:
         """Who could be asked next; why the others are not is noted among the failures."""

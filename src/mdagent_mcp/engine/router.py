@@ -24,9 +24,9 @@ from mdagent_mcp.memory.learning import (
     RECENT_HALF_LIFE_OUTCOMES,
     Cell,
     CellKey,
+    as_of,
     doubted,
     family,
-    recent_outcomes,
 )
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.resilience.latency import EMPTY
@@ -238,6 +238,11 @@ class Router:
         self._standings[name] = self._compared(standing, outcome, then, source.declared_delay_s)
         self._standings = doubt_spread(self._standings, {key.source for key in self._earlier})
 
+    @property
+    def in_doubt(self) -> frozenset[str]:
+        """Sources whose latest outcomes speak against what memory says of them, and have not decided yet."""
+        return frozenset([name for name, standing in self._standings.items() if standing.is_in_doubt])
+
     def _compared(self, standing: Standing, heard: Heard, then: Experience, declared_s: float) -> Standing:
         """The standing after what was heard: that it was right, how late it was, whether anything was missing."""
         unknown, lines = Experience(then.trust), self._thresholds
@@ -291,12 +296,12 @@ def weight_parts(candidate: Candidate, *, live: bool) -> WeightParts:
 
 
 def _experience(trust: float, cells: Sequence[Cell | None], now: float) -> Experience:
-    whole, of_class, of_symbol = cells
+    whole, of_class, of_symbol = (None if cell is None else as_of(cell, now) for cell in cells)
     return Experience(
         trust=trust,
-        source=_recent(whole, now),
-        asset_class=_recent(of_class, now),
-        symbol=_recent(of_symbol, now),
+        source=_recent(whole),
+        asset_class=_recent(of_class),
+        symbol=_recent(of_symbol),
         complete=NOTHING if of_class is None else Evidence(of_class.recent_full, of_class.recent_bare),
         delay=EMPTY if of_class is None else of_class.delay,
         seconds=0.0 if of_class is None else of_class.recent_s,
@@ -304,8 +309,8 @@ def _experience(trust: float, cells: Sequence[Cell | None], now: float) -> Exper
     )
 
 
-def _recent(cell: Cell | None, now: float) -> Evidence:
-    return NOTHING if cell is None else Evidence(*recent_outcomes(cell, now))
+def _recent(cell: Cell | None) -> Evidence:
+    return NOTHING if cell is None else Evidence(cell.recent_right, cell.recent_wrong)
 
 
 def _plan(choice: _Choice) -> AskingPlan:

@@ -17,6 +17,8 @@ from typing import Final
 FULL_ODDS: Final = 3.0
 """Greatest logarithm of the odds for memory, which is where it begins."""
 LEAST_ODDS: Final = -4.0
+SURE: Final = 0.93
+"""Belief below which the latest outcomes have spoken against memory: one that it took for improbable is enough."""
 LEAST_CHANCE: Final = 0.03
 """No outcome is taken to be less likely than this."""
 TESTED_AFTER: Final = 3
@@ -40,6 +42,11 @@ class Standing:
     def belief(self) -> float:
         """How far memory of it is believed, 0 to 1."""
         return 1.0 / (1.0 + math.exp(-self.odds))
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether outcomes have spoken against memory of it, which they have not refuted: more of them would tell."""
+        return self.outcomes > 0 and 0.5 <= self.belief < SURE
 
 
 def compared(standing: Standing, facets: Iterable[tuple[bool, float, float]]) -> Standing:

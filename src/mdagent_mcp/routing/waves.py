@@ -18,6 +18,12 @@ from mdagent_mcp.routing.planning import EQUAL, LATENCY_WEIGHT, Candidate, toll,
 
 REACH: Final = 0.9
 """A set that reaches the grade with this chance is expected to."""
+SURENESS: Final = 0.05
+"""What it is worth that a set is expected to reach the grade, in units of trust, beyond the chance of asking in vain.
+
+Without a bound, knowing more would cost more: of unknown sources no set is that sure and expected cost decides, while
+of well-known ones the sure set would be bought at any price.
+"""
 MISS: Final = 0.3
 """What it costs to have asked in vain, in units of trust."""
 HOPELESS: Final = 0.2
@@ -195,7 +201,7 @@ def choose_wave(candidates: tuple[Candidate, ...], need: Need, most: int) -> Wav
         sets = list(_sets(usable, attainable, most))
         if max(s.chance for s in sets) >= HOPELESS:
             break
-    chosen = _cheapest([s for s in sets if s.chance >= REACH] or sets)
+    chosen = _cheapest(_worthwhile(sets, urgent=need.urgent))
     names = tuple(c.source for c in sorted(chosen.members, key=lambda c: (-utility(c, live=need.live), c.source)))
     spares = _spares(usable, chosen, most, live=need.live)
     reserved = tuple(sorted(c.source for c in candidates if c not in usable))
@@ -217,6 +223,13 @@ def _sets(usable: Sequence[Candidate], need: Need, most: int) -> Iterator[_Set]:
         for members in combinations(best, size):
             chance = reach_chance(members, need)
             yield _Set(members, chance, expected_cost(members, chance))
+
+
+def _worthwhile(sets: Sequence[_Set], *, urgent: bool) -> Sequence[_Set]:
+    """The sets that are expected to reach the need, unless that costs more than it is worth to who named no grade."""
+    sure = [s for s in sets if s.chance >= REACH]
+    dearer = min((s.cost for s in sure), default=0.0) - min(s.cost for s in sets)
+    return sure if sure and (urgent or dearer <= SURENESS) else sets
 
 
 def _cheapest(sets: Sequence[_Set]) -> _Set:
