@@ -147,14 +147,16 @@ def test_simulated_prices_never_reach_the_memory_of_real_ones(
     assert "No answer is kept for a quote of AAPL" in " ".join(capsys.readouterr().out.split())
 
 
-def test_settings_of_real_sources_do_not_reach_the_sandbox(
+def test_addresses_and_keys_of_real_sources_do_not_reach_the_sandbox(
     capsys: pytest.CaptureFixture[str], empty_home: Path
 ) -> None:
-    """A disabled source, another host, a real key: the sandbox answers for every source all the same."""
+    """Another host, a real key: the sandbox answers for every source all the same; what is disabled stays so."""
     settings = empty_home / "mdagent.toml"
     settings.write_text(
-        '[sources.yahoo]\nenabled = false\n[sources.finnhub]\nbase_url = "http://127.0.0.1:9"\napi_key = "real"\n',
+        '[sources.cboe]\nenabled = false\n[sources.finnhub]\nbase_url = "http://127.0.0.1:9"\napi_key = "real"\n',
         encoding="utf-8",
     )
     _, shown = _json(capsys, "quote", "AAPL", "--sources", "yahoo,finnhub", "--min-grade", "A")
     assert sorted(shown["quotes"][0]["sources_used"]) == ["finnhub", "yahoo"]
+    _, shown = _json(capsys, "quote", "AAPL", "--sources", "cboe")
+    assert shown["failures"][0]["sources"] == {"cboe": "unsupported"}
