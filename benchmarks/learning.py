@@ -28,7 +28,6 @@ from learning_world import SOURCES, World
 
 FIRST_WORLD = 401
 WORLDS = 24
-SWAPPED_WORLDS = 12
 SESSIONS = 8
 QUESTIONS = 50
 SWAP_AT = 3
@@ -107,7 +106,7 @@ def main() -> None:
     """Run, keep, report, plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--worlds", type=int, default=WORLDS)
-    parser.add_argument("--swapped-worlds", type=int, default=SWAPPED_WORLDS, help="of them, for the harm test")
+    parser.add_argument("--swapped-worlds", type=int, default=WORLDS, help="of them, for the harm test")
     parser.add_argument("--first-world", type=int, default=FIRST_WORLD)
     parser.add_argument("--sessions", type=int, default=SESSIONS)
     parser.add_argument("--questions", type=int, default=QUESTIONS, help="per session")

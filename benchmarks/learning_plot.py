@@ -9,6 +9,8 @@ from learning_report import WINDOW, Figures
 
 COLOURS: Final = {"persist": "#1b7837", "cold": "#b35806", "shuffled": "#7b7b7b"}
 NAMES: Final = {"persist": "memory kept", "cold": "no memory", "shuffled": "memory of the wrong sources"}
+HEADROOM: Final = 1.35
+"""So that the legend stands above the curves."""
 WIDTH, HEIGHT = 430, 300
 _LEFT, _TOP, _BOTTOM, _RIGHT = 58, 34, 46, 14
 
@@ -36,7 +38,7 @@ def _panel(curves: Mapping[str, Sequence[float]], title: str, below: str, first:
     if not curves:
         return ""
     length = max(len(curve) for curve in curves.values())
-    top = max(0.001, 1.1 * max(max(curve) for curve in curves.values()))
+    top = max(0.001, HEADROOM * max(max(curve) for curve in curves.values()))
     low = min(0.0, 1.1 * min(min(curve) for curve in curves.values()))
 
     def x(n: float) -> float:
