@@ -63,13 +63,6 @@ def test_recent_outcomes_fade_by_the_clock_and_not_by_a_restart() -> None:
     assert later.delay.total == pytest.approx(0.5)
 
 
-def test_a_source_that_became_fast_is_taken_for_fast_after_five_calls() -> None:
-    """Half of what is believed of its time is new then, however long it was slow."""
-    calls = [fetched("alpha", None, latency_s=seconds) for seconds in [1.0] * 50 + [0.1] * 5]
-    cell = reduce(combine, [dict(learn_fetched(call))[SHARES] for call in calls])
-    assert cell.recent_s / cell.recent_calls == pytest.approx(0.55, abs=0.02)
-
-
 def test_a_judgement_teaches_how_late_a_price_was_and_whether_all_was_stated() -> None:
     """Of the source and its asset class; of the symbol only what was stated."""
     learned = dict(learn_judged(SAYS))

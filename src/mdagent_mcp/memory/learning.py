@@ -36,8 +36,6 @@ HALF_LIFE_OUTCOMES: Final = 500.0
 """Outcomes after which an outcome counts half."""
 RECENT_HALF_LIFE_OUTCOMES: Final = 20.0
 """The same for the recent outcomes that routing goes by: of fifty questions a source is asked for about twenty."""
-LATENCY_HALF_LIFE_OUTCOMES: Final = 5.0
-"""The same for how long its calls take: that hardly scatters, so that a few calls tell it."""
 HALF_LIFE_S: Final = 14 * 86_400.0
 """Seconds after which an outcome counts half, however little has been asked since."""
 MOST_EVIDENCE: Final = 200.0
@@ -81,8 +79,8 @@ class Cell:
         delay: how late its prices were while the market traded, seconds.
         recent_full: recent answers that stated all that a complete answer has.
         recent_bare: recent answers that did not.
-        recent_s: sum of the seconds that the latest answers took, forgotten faster still.
-        recent_calls: latest calls that were answered, likewise.
+        recent_s: sum of the seconds that recent answers took.
+        recent_calls: recent calls that were answered.
         last_success_at: epoch seconds; None before the first.
         last_error_at: epoch seconds; None before the first.
         last_error: what went wrong then; empty before the first.
@@ -114,7 +112,6 @@ def combine(older: Cell, newer: Cell) -> Cell:
     kept = math.exp2(-newer.outcomes / HALF_LIFE_OUTCOMES - max(0.0, elapsed) / HALF_LIFE_S)
     newer_kept = math.exp2(min(0.0, elapsed) / HALF_LIFE_S)  # it waited while others wrote
     recent = math.exp2(-newer.outcomes / RECENT_HALF_LIFE_OUTCOMES - max(0.0, elapsed) / HALF_LIFE_S)
-    timed = math.exp2(-newer.outcomes / LATENCY_HALF_LIFE_OUTCOMES - max(0.0, elapsed) / HALF_LIFE_S)
     latest = newer if (newer.last_error_at or 0.0) >= (older.last_error_at or 0.0) else older
     return Cell(
         max(older.updated_at, newer.updated_at),
@@ -130,8 +127,8 @@ def combine(older: Cell, newer: Cell) -> Cell:
         _joined_latency(older.delay, recent, newer.delay, newer_kept),
         older.recent_full * recent + newer.recent_full * newer_kept,
         older.recent_bare * recent + newer.recent_bare * newer_kept,
-        older.recent_s * timed + newer.recent_s * newer_kept,
-        older.recent_calls * timed + newer.recent_calls * newer_kept,
+        older.recent_s * recent + newer.recent_s * newer_kept,
+        older.recent_calls * recent + newer.recent_calls * newer_kept,
     )
 
 
@@ -157,7 +154,6 @@ def doubted(cell: Cell, earlier: Cell | None, belief: float) -> Cell:
     since = max(0, cell.outcomes - earlier.outcomes)
     slow = (1.0 - belief) * math.exp2(-since / HALF_LIFE_OUTCOMES)
     fast = (1.0 - belief) * math.exp2(-since / RECENT_HALF_LIFE_OUTCOMES)
-    timed = (1.0 - belief) * math.exp2(-since / LATENCY_HALF_LIFE_OUTCOMES)
     return settled(
         replace(
             cell,
@@ -168,8 +164,8 @@ def doubted(cell: Cell, earlier: Cell | None, belief: float) -> Cell:
             delay=without(cell.delay, decay(earlier.delay, fast)),
             recent_full=max(0.0, cell.recent_full - earlier.recent_full * fast),
             recent_bare=max(0.0, cell.recent_bare - earlier.recent_bare * fast),
-            recent_s=max(0.0, cell.recent_s - earlier.recent_s * timed),
-            recent_calls=max(0.0, cell.recent_calls - earlier.recent_calls * timed),
+            recent_s=max(0.0, cell.recent_s - earlier.recent_s * fast),
+            recent_calls=max(0.0, cell.recent_calls - earlier.recent_calls * fast),
         )
     )
 
