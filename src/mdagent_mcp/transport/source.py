@@ -320,7 +320,8 @@ class Source:
         return Asking(self.vendor, self._clock, self.call, self._remembered, manner)
 
     async def aclose(self) -> None:
-        """Close its connections."""
+        """Close its connections and have what it spent known."""
+        await self.limiter.budget.aclose()
         await self.client.aclose()
 
     async def call(
