@@ -198,21 +198,28 @@ class Budget:
 
         if self._rejoining:
             return await self._admit_rejoining(cost, decide)
-        admission = await self._decide(decide)
-        return self._decide_alone(cost) if admission is None else admission
+        return await self._decide_or_alone(cost, decide)
 
     async def _admit_rejoining(self, cost: int, decide: _Decide) -> Admission:
         """While others may still owe the store what they spent, the mirror has to agree as well."""
         await self.refresh()
-        mirror, alone = self._admit_for_all(cost)
+        _, alone = self._admit_for_all(cost)
         if not alone.allowed:
             return _in_milliseconds(alone)
+        return await self._decide_or_alone(cost, decide)
+
+    async def _decide_or_alone(self, cost: int, decide: _Decide) -> Admission:
         admission = await self._decide(decide)
         if admission is None:
             return self._decide_alone(cost)
         if admission.allowed and self._rejoining:
-            self._mirror = mirror
+            self._charge_mirror(self.quotas, cost * self._replicas)
         return admission
+
+    def _charge_mirror(self, quotas: Sequence[Quota], cost: int) -> None:
+        """Count in the mirror what the store does not tell it: not reached, or just reached again and not relied on."""
+        mirror, now = self._look()
+        self._mirror = charge(mirror, quotas, now, cost)
 
     @property
     def _rejoining(self) -> bool:
@@ -252,8 +259,10 @@ class Budget:
         def decide(log: QuotaLog, now: float) -> tuple[QuotaLog, Admission]:
             return charge(log, self.quotas, now, cost), Admission(allowed=True)
 
-        if await self._decide(decide) is None:
-            self._mirror, _ = decide(*self._look())
+        told = await self._decide(decide)
+        if told is None or self._rejoining:
+            self._charge_mirror(self.quotas, cost)
+        if told is None:
             self._unstored.append((self._clock.uptime().seconds, cost))
 
     async def rest(self, seconds: float, because: FailureKind) -> None:
@@ -262,7 +271,7 @@ class Budget:
         def decide(log: QuotaLog, now: float) -> tuple[QuotaLog, Admission]:
             return block_until(log, now, now + seconds, because), Admission(allowed=True)
 
-        if await self._decide(decide) is None:
+        if await self._decide(decide) is None or self._rejoining:
             self._mirror, _ = decide(*self._look())
 
     async def correct(self, quota_name: str, left: int) -> None:
@@ -277,8 +286,8 @@ class Budget:
         def decide(log: QuotaLog, now: float) -> tuple[QuotaLog, Admission]:
             return charge(log, (view.quota,), now, excess), Admission(allowed=True)
 
-        if await self._decide(decide) is None:
-            self._mirror, _ = decide(*self._look())
+        if await self._decide(decide) is None or self._rejoining:
+            self._charge_mirror((view.quota,), excess)
 
     def peek(self, cost: int = 1) -> Admission:
         """What `admit` would probably say, nothing charged."""
@@ -342,6 +351,8 @@ class Budget:
         owed = tuple(self._unstored)
         for spent_s, weight in owed:
             log = charge(log, self.quotas, now - (self._clock.uptime().seconds - spent_s), weight)
+        if not self._rejoining:
+            self._mirror = log  # also where it cannot be written back: a full disk still tells what was spent
         decided, admission = decide(log, now)
         if not owed and not admission.allowed:
             self._keep(decided, stored)
