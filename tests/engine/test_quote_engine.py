@@ -465,6 +465,24 @@ async def test_an_answer_that_must_not_be_stated_does_not_displace_what_an_outag
     assert known.summary.startswith("No source answers now; this is what was known 3 min ago.")
 
 
+async def test_a_lone_price_does_not_displace_a_confirmed_one_that_ages_better(clock: ManualClock) -> None:
+    """Three agreed, then one alone with an old price; that is past stating sooner."""
+    sources = three(clock, AAPL=189.5)
+    async with quote_desk(clock, *sources) as desk:
+        (confirmed,) = (await desk.engine.answer(question("AAPL"))).quotes
+        await clock.advance(10.0)
+        for source in sources[1:]:
+            source.prices["AAPL"] = FailureKind.SOURCE_ERROR
+        sources[0].prices["AAPL"], sources[0].at = 189.6, clock.now() - timedelta(seconds=1100)
+        (lone,) = (await desk.engine.answer(question("AAPL", max_age_s=0.0))).quotes
+        sources[0].prices["AAPL"] = FailureKind.SOURCE_ERROR
+        await clock.advance(150.0)
+        (known,) = (await desk.engine.answer(question("AAPL"))).quotes
+    assert (confirmed.grade, lone.grade, lone.price) == (Grade.A, Grade.D, 189.6)
+    assert (known.grade, known.price) == (Grade.D, 189.5)
+    assert known.summary.startswith("No source answers now; this is what was known 3 min ago.")
+
+
 async def test_a_settled_close_is_not_asked_for_again_before_the_market_trades() -> None:
     """From Saturday to Sunday nothing can have changed; on Monday morning it can."""
     clock = ManualClock(datetime(2026, 11, 21, 15, tzinfo=UTC))

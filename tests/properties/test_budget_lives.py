@@ -33,32 +33,52 @@ class RefusingStore(PrivateStore):
         return await super().swap(account, revision, text)
 
 
+class Life:
+    """A budget whose servers end and begin, and what it let through.
+
+    Args:
+        rng: chance.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._clock, self._store = ManualClock(NOON, settle_rounds=8), RefusingStore(rng)
+        self.quotas = (Quota(rng.choice((5, 10, 20)), 60.0, "minute"), Quota(4, 1.0, "second"))[: rng.choice((1, 2))]
+        self.sent: list[float] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._budget = Budget("invented", self.quotas, self._clock, self._store)
+
+    async def _ask(self) -> None:
+        if (await self._budget.admit(1)).allowed:
+            self.sent.append(self._clock.monotonic())
+
+    async def step(self) -> None:
+        """Some calls at once, and then some time."""
+        rng = self._rng
+        if rng.random() < 0.15:
+            self._store.is_full = not self._store.is_full
+        async with anyio.create_task_group() as tasks:
+            for _ in range(rng.choice((1, 1, 2, 5, 9))):
+                tasks.start_soon(self._ask)
+        if rng.random() < 0.1:
+            await self._budget.correct("minute", rng.randint(0, 5))
+        if rng.random() < 0.04:
+            self._store.is_full = False
+            await self._budget.aclose()
+            self._begin()
+        await self._clock.advance(rng.choice((0.01, 0.5, 2.0, 3.0, 8.0, 20.0)))
+
+
 @pytest.mark.parametrize("seed", range(LIVES))
 async def test_a_store_that_is_full_now_and_then_opens_no_window_early(seed: int) -> None:
     """Also for calls at the same time, a vendor that says what is left, and servers that end and begin."""
     rng = random.Random(seed)
-    clock, store = ManualClock(NOON, settle_rounds=8), RefusingStore(rng)
-    quotas = (Quota(rng.choice((5, 10, 20)), 60.0, "minute"), Quota(4, 1.0, "second"))[: rng.choice((1, 2))]
-    budget, sent = Budget("invented", quotas, clock, store), list[float]()
-
-    async def ask() -> None:
-        if (await budget.admit(1)).allowed:
-            sent.append(clock.monotonic())
-
+    life = Life(rng)
     for _ in range(rng.randint(30, 90)):
-        if rng.random() < 0.15:
-            store.is_full = not store.is_full
-        async with anyio.create_task_group() as tasks:
-            for _ in range(rng.choice((1, 1, 2, 5, 9))):
-                tasks.start_soon(ask)
-        if rng.random() < 0.1:
-            await budget.correct("minute", rng.randint(0, 5))
-        if rng.random() < 0.04:
-            store.is_full = False
-            await budget.aclose()
-            budget = Budget("invented", quotas, clock, store)
-        await clock.advance(rng.choice((0.01, 0.5, 2.0, 3.0, 8.0, 20.0)))
-    assert len(sent) > max(quota.limit for quota in quotas)
-    for quota in quotas:
-        spans = [last - first for first, last in zip(sent, sent[quota.limit :], strict=False)]
+        await life.step()
+    assert len(life.sent) > max(quota.limit for quota in life.quotas)
+    for quota in life.quotas:
+        spans = [last - first for first, last in zip(life.sent, life.sent[quota.limit :], strict=False)]
         assert all(span >= quota.window_s for span in spans)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from mdagent_mcp.cache import Entry, TimedStore
 from mdagent_mcp.consensus.judgement import QuoteJudgement
 from mdagent_mcp.domain.answers import QuoteAnswer
 from mdagent_mcp.domain.failures import Failure
 from mdagent_mcp.domain.prices import Quote
-from mdagent_mcp.domain.quality import Grade
+from mdagent_mcp.domain.quality import Grade, at_least
+from mdagent_mcp.engine.inquiry import InquiryKey
 
 JUDGEMENT_SERVES_S: Final = 0.1
 """How long a judgement serves without being made again: its delay is told as it was then, which is that exact."""
@@ -37,6 +39,41 @@ class KeptQuotes:
     def still_serves(self, now: datetime) -> QuoteAnswer | None:
         """The answer served last, while its judgement is of this instant."""
         return self.served if self.served is not None and is_of_this_instant(self.served, now) else None
+
+
+class Fallbacks:
+    """What an outage falls back on: the last answers that could be stated, and the last that were confirmed.
+
+    What one source said a minute ago may be past stating when what two said before is not: neither displaces the other.
+
+    Args:
+        entries: how many of each are kept.
+    """
+
+    def __init__(self, entries: int) -> None:
+        self._stated: TimedStore[InquiryKey, KeptQuotes] = TimedStore(entries)
+        self._confirmed: TimedStore[InquiryKey, KeptQuotes] = TimedStore(entries)
+
+    def store(self, key: InquiryKey, kept: KeptQuotes, now: datetime) -> None:
+        """Keep what an inquiry came to, unless it must not be stated."""
+        for store, least in ((self._stated, Grade.D), (self._confirmed, Grade.B)):
+            if at_least(kept.grade, least):
+                store.store(key, kept, now)
+
+    def amend(self, key: InquiryKey, kept: KeptQuotes) -> None:
+        """Replace what was kept last, which a late answer changed."""
+        for store, least in ((self._stated, Grade.D), (self._confirmed, Grade.B)):
+            if at_least(kept.grade, least):
+                store.amend(key, kept)
+
+    def heard(self, key: InquiryKey, kept: KeptQuotes, at: datetime) -> None:
+        """Keep what another replica found out, of which the grade is not known."""
+        self._stated.store(key, kept, at)
+
+    def of(self, key: InquiryKey) -> tuple[Entry[KeptQuotes], ...]:
+        """What there is to fall back on, the latest first."""
+        found = (self._stated.find(key), self._confirmed.find(key))
+        return tuple(entry for entry in found if entry is not None)
 
 
 def is_of_this_instant(judged: QuoteJudgement | QuoteAnswer, now: datetime) -> bool:

@@ -30,7 +30,7 @@ from mdagent_mcp.domain.service import Progress
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import Collection, CollectionHooks
 from mdagent_mcp.engine.inquiry import Inquiry, InquiryKey, delays_told, is_complete, key_of
-from mdagent_mcp.engine.kept_quotes import KeptQuotes, is_of_this_instant
+from mdagent_mcp.engine.kept_quotes import Fallbacks, KeptQuotes, is_of_this_instant
 from mdagent_mcp.engine.load import QuestionLoad, shed
 from mdagent_mcp.engine.parts import EngineParts, is_live
 from mdagent_mcp.engine.quote_routing import QuoteRouting
@@ -56,8 +56,7 @@ class QuoteEngine:
         self._parts = parts
         self._load = load or QuestionLoad(parts.clock, parts.shedding)
         self._kept: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
-        # What an outage falls back on: an answer that must not be stated does not displace an earlier good one here.
-        self._stated: TimedStore[InquiryKey, KeptQuotes] = TimedStore(parts.freshness.entries)
+        self._fallbacks = Fallbacks(parts.freshness.entries)
         self._teacher = teacher or Teacher(parts.emit)
         self._routing = QuoteRouting(parts)
         self._flights: dict[InquiryKey, tuple[Inquiry, Collection]] = {}
@@ -113,7 +112,7 @@ class QuoteEngine:
             if here is None or here.stored_at < said.stored_at:
                 kept = KeptQuotes(said.value.quotes, said.value.failures, Grade.F, "")
                 self._kept.store(key, kept, said.stored_at)
-                self._stated.store(key, kept, said.stored_at)
+                self._fallbacks.heard(key, kept, said.stored_at)
             served = self._from_cache(question, keys[key])
             if served is not None:
                 results[key.symbol] = served
@@ -262,11 +261,15 @@ class QuoteEngine:
 
     def _last_known(self, inquiry: Inquiry) -> QuoteAnswer | None:
         """During an outage what was known before it, at the grade of its age; None when that is not to be stated."""
-        entry = self._stated.find(replace(inquiry.key, min_grade=None))
-        if entry is None:
+        judged = [
+            (entry, judgement)
+            for entry in self._fallbacks.of(replace(inquiry.key, min_grade=None))
+            if (judgement := self._judge(inquiry.instrument, entry.value.quotes, inquiry.failures)) is not None
+        ]
+        if not judged:
             return None
-        judgement = self._judge(inquiry.instrument, entry.value.quotes, inquiry.failures)
-        if judgement is None or not at_least(judgement.grade, inquiry.key.min_grade or Grade.D):
+        entry, judgement = min(judged, key=lambda one: one[1].grade.value)
+        if not at_least(judgement.grade, inquiry.key.min_grade or Grade.D):
             return None
         told = f"No source answers now; this is what was known {_ago(entry.age_s(judgement.judged_at))}. "
         known = replace(answer(judgement, self._parts.evidence_id("q")), cached=True)
@@ -327,14 +330,12 @@ class QuoteEngine:
         if given is None:
             inquiry.answer = served
             self._kept.store(inquiry.key, kept, self._parts.clock.now())
-            if at_least(served.grade, Grade.D):
-                self._stated.store(inquiry.key, kept, self._parts.clock.now())
+            self._fallbacks.store(inquiry.key, kept, self._parts.clock.now())
             self._share(inquiry, kept)
             self._parts.memory.keep(served)
         else:
             self._kept.amend(inquiry.key, kept)
-            if at_least(served.grade, Grade.D):
-                self._stated.amend(inquiry.key, kept)
+            self._fallbacks.amend(inquiry.key, kept)
 
     def _learn(self, inquiry: Inquiry) -> None:
         """Learn from what an inquiry came to: from an authority among its quotes once, and of each source's word."""
