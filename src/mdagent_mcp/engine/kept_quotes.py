@@ -60,11 +60,12 @@ class Fallbacks:
             if at_least(kept.grade, least):
                 store.store(key, kept, now)
 
-    def amend(self, key: InquiryKey, kept: KeptQuotes) -> None:
-        """Replace what was kept last, which a late answer changed."""
-        for store, least in ((self._stated, Grade.D), (self._confirmed, Grade.B)):
-            if at_least(kept.grade, least):
-                store.amend(key, kept)
+    def amend(self, key: InquiryKey, kept: KeptQuotes, now: datetime) -> None:
+        """Replace what was kept last, which a late answer changed, and perhaps confirmed only now."""
+        if at_least(kept.grade, Grade.D):
+            self._stated.amend(key, kept)
+        if at_least(kept.grade, Grade.B):
+            self._confirmed.store(key, kept, now)
 
     def heard(self, key: InquiryKey, kept: KeptQuotes, at: datetime) -> None:
         """Keep what another replica found out, of which the grade is not known."""

@@ -335,7 +335,7 @@ class QuoteEngine:
             self._parts.memory.keep(served)
         else:
             self._kept.amend(inquiry.key, kept)
-            self._fallbacks.amend(inquiry.key, kept)
+            self._fallbacks.amend(inquiry.key, kept, self._parts.clock.now())
 
     def _learn(self, inquiry: Inquiry) -> None:
         """Learn from what an inquiry came to: from an authority among its quotes once, and of each source's word."""
