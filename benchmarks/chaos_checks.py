@@ -168,7 +168,7 @@ class Judge:
         market, now, off_s = self._world.desk.market, self._world.clock.now(), self._world.episode.offset_s
         # By a clock that is set wrong it may be night: then the close is told, and has to be the right one.
         is_night = quote["session"] == Session.CLOSED.value and abs(off_s) >= KNOWABLE_OFFSET_S
-        when = min(now, datetime.fromisoformat(quote["event_time"])) if is_night and quote["event_time"] else now
+        when = min(now, datetime.fromisoformat(quote["price_time"])) if is_night and quote["price_time"] else now
         truth = market.snapshot(quote["symbol"], when).price
         if quote["price_low"] * (1 - TOLERANCE) <= truth <= quote["price_high"] * (1 + TOLERANCE):
             return
