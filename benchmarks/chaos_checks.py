@@ -12,7 +12,6 @@ from chaos_calls import NAMELESS, Asked
 from chaos_world import ChaosWorld
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.instruments import parse_symbol
-from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.vendors.registry import VENDORS
 
 DEADLINE_S: Final = 10.25
@@ -166,10 +165,7 @@ class Judge:
         if quote["grade"] not in "AB":
             return
         market, now, off_s = self._world.desk.market, self._world.clock.now(), self._world.episode.offset_s
-        # By a clock that is set wrong it may be night: then the close is told, and has to be the right one.
-        is_night = quote["session"] == Session.CLOSED.value and abs(off_s) >= KNOWABLE_OFFSET_S
-        when = min(now, datetime.fromisoformat(quote["price_time"])) if is_night and quote["price_time"] else now
-        truth = market.snapshot(quote["symbol"], when).price
+        truth = market.snapshot(quote["symbol"], now).price
         if quote["price_low"] * (1 - TOLERANCE) <= truth <= quote["price_high"] * (1 + TOLERANCE):
             return
         honest, lying = self._groups(quote, now)
@@ -185,10 +181,7 @@ class Judge:
         self._findings.outvoted_words.append(f"{words}; {self._world.episode}")
 
     def _groups(self, quote: Mapping[str, Any], now: datetime) -> tuple[set[str], set[str]]:
-        """Upstream groups that told the truth about now, and those of which one did not tell the truth.
-
-        Who states the last close says nothing about what is traded before the open or after the close.
-        """
+        """Upstream groups that told the truth about now, and those of which one did not tell the truth."""
         honest, lying = set(), set()
         for seen in quote["observations"]:
             then = min(now, datetime.fromisoformat(seen["event_time"])) if seen["event_time"] else now
@@ -196,7 +189,7 @@ class Judge:
             group = seen["upstream_group"]
             if abs(seen["price"] / truth - 1) > HONEST_WITHIN:
                 lying.add(group)
-            elif seen["session"] == quote["session"] and seen["delay_s"] is not None and seen["delay_s"] <= FRESH_S:
+            elif seen["delay_s"] is not None and seen["delay_s"] <= FRESH_S:
                 honest.add(group)
         return honest - lying, lying
 
