@@ -124,7 +124,7 @@ class SkewedClock:
         true: the clock that everybody else lives by.
     """
 
-    def __init__(self, true: EventClock) -> None:
+    def __init__(self, true: ManualClock) -> None:
         self._true = true
         self.offset_s = 0.0
 

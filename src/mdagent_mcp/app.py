@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import time, timedelta
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,7 @@ from mdagent_mcp.transport.budgets import BudgetStore, PrivateStore
 from mdagent_mcp.transport.gathering import Spawn
 from mdagent_mcp.transport.http import OpenTransport, VendorClient, host_sets, preload
 from mdagent_mcp.transport.peers import Peers
+from mdagent_mcp.transport.server_dates import ServerDates
 from mdagent_mcp.transport.source import Source, SourceOptions
 from mdagent_mcp.vendors.registry import VENDORS
 
@@ -87,7 +89,11 @@ async def open_app(
     chance = rng or random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, nothing secret
     bus = EventBus()
     async with AsyncExitStack() as stack:
-        clients = {vendor.id: vendor_client(vendor, settings, clock, open_transport) for vendor in VENDORS}
+        dates = ServerDates(clock)
+        clients = {
+            vendor.id: replace(vendor_client(vendor, settings, clock, open_transport), dates=dates)
+            for vendor in VENDORS
+        }
         if open_transport is None:
             await _preload(clients)
         path = data_dir / DATABASE if data_dir is not None and settings.memory.enabled else None
@@ -133,6 +139,7 @@ async def open_app(
             freshness=_freshness_options(settings),
             thresholds=settings.grading.thresholds(),
             shedding=SheddingOptions(settings.engine.questions_at_once),
+            clock_error_s=dates.clock_error_s,
             histories=caching.histories,
             corrected=caching.corrected,
             quote_sharing=caching.quote_sharing(background.start_soon),

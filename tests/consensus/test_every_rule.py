@@ -74,6 +74,7 @@ CASES: Final[Mapping[str, tuple[Callable[[], QuoteJudgement], float | None]]] = 
     "ohlc_order": (lambda: judge([quote(n, open=195.0) for n in "ab"]), 79.0),
     "event_time_present": (lambda: judge([quote(n, age_s=None) for n in "ab"]), None),
     "event_time_not_future": (lambda: judge([quote(n, age_s=-3600.0) for n in "ab"]), None),
+    "machine_clock": (lambda: judge([quote(n) for n in "ab"], clock_error_s=3600.0), 66.0),
     "stamp_advances": (
         lambda: judge([quote(age_s=30.0)], learned=known(traces={"finnhub": trace(189.5, stamp_age_s=30.0)})),
         66.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -29,6 +29,7 @@ from mdagent_mcp.domain.quality import Dimension, Grade
 
 TIMELINESS, CORROBORATION = Dimension.TIMELINESS, Dimension.CORROBORATION
 PLAUSIBILITY, COMPLETENESS = Dimension.PLAUSIBILITY, Dimension.COMPLETENESS
+BARE: Final[dict[str, Any]] = dict.fromkeys(("bid", "ask", "open", "high", "low", "volume"))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,19 @@ def test_corroboration_counts_independent_groups(
     """One is worth a C, with memory a B; two are worth an A."""
     judgement = judge([quote(name) for name in names], learned=learned)
     assert (dimension(judgement, CORROBORATION), judgement.grade) == (score, grade)
+
+
+@pytest.mark.parametrize(("now", "session"), [(PRE_MARKET, Session.PRE), (POST_MARKET, Session.POST)])
+def test_memory_does_not_vouch_for_a_lone_print_of_extended_hours(now: datetime, session: Session) -> None:
+    """Who else answered only knew the close, so nothing says that the print is right; a second one does."""
+    close = close_quote("c", now=now, at=FRIDAY_CLOSE if session is Session.PRE else AT_CLOSE)
+    prints = [quote(name, now=now, session=session, **BARE) for name in "ab"]
+    learned = SymbolKnowledge(observations=240)
+    alone = judge([prints[0], close], now=now, learned=learned)
+    assert (alone.session, alone.grade, dimension(alone, CORROBORATION)) == (session, Grade.C, 79.0)
+    assert f"nobody else tells a {session}-market print" in alone.explanation.assessment.limited_by.because
+    confirmed = judge([*prints, close], now=now, learned=learned)
+    assert (confirmed.session, dimension(confirmed, CORROBORATION)) == (session, 95.0)
 
 
 def test_only_fresh_and_sound_members_count_as_a_second_opinion() -> None:

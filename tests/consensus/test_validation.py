@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -31,6 +31,9 @@ from mdagent_mcp.domain.quality import Dimension, Grade, Severity, Verdict
 PASSED, FAILED, NOT_RUN = Verdict.PASSED, Verdict.FAILED, Verdict.NOT_RUN
 
 
+SET_IT: Final = "the vendors' servers, so no age can be told: set the clock"
+
+
 def outcome(judgement: QuoteJudgement, rule: str) -> tuple[Verdict, float | None]:
     """Verdict and cap of a check."""
     found = finding(judgement, rule)
@@ -54,6 +57,7 @@ def test_a_healthy_quote_passes_all_checks_that_could_run() -> None:
     findings = judge([quote()]).explanation.assessment.findings
     assert {f.rule for f in findings if f.verdict is FAILED} == set()
     assert {f.rule for f in findings if f.verdict is NOT_RUN} == {
+        "machine_clock",
         "declared_delay",
         "stamp_advances",
         "price_moves",
@@ -179,6 +183,22 @@ def test_agreement_of_independent_sources_is_a_check_of_its_own() -> None:
     contested = finding(judge([quote(), quote("b", 193.2)]), "cross_source")
     assert (contested.verdict, contested.detail) == (FAILED, "finnhub 189.84 against b 193.20")
     assert finding(judge([quote("yahoo"), quote("nasdaq")]), "cross_source").verdict is NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("error_s", "verdict", "detail"),
+    [
+        (None, NOT_RUN, "no server has said what time it is"),
+        (0.0, PASSED, "the vendors' servers have the same time"),
+        (3600.0, FAILED, f"this machine's clock is 60 min ahead of {SET_IT}"),
+        (-61.0, FAILED, f"this machine's clock is 61 s behind {SET_IT}"),
+    ],
+)
+def test_a_wrong_clock_of_ours_leaves_no_age_to_believe(error_s: float | None, verdict: Verdict, detail: str) -> None:
+    """However many agree: the market's state and every age are told by it."""
+    judgement = judge([quote(n) for n in "abc"], clock_error_s=error_s)
+    found = finding(judgement, "machine_clock")
+    assert (found.verdict, found.detail, judgement.grade) == (verdict, detail, Grade.D if error_s else Grade.A)
 
 
 def test_a_session_tag_that_its_time_refutes_fails() -> None:

@@ -18,7 +18,7 @@ import httpx
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
-from chaos_clock import RealWork
+from chaos_clock import RealWork, SkewedClock
 from mdagent_mcp.app import open_app
 from mdagent_mcp.config.loading import load
 from mdagent_mcp.domain.service import MarketData
@@ -114,9 +114,12 @@ async def world(
     data_dir: Path | None = None,
     web: Callable[[str], httpx.AsyncBaseTransport] | None = None,
     era: Literal["auto", "legacy"] = "auto",
+    skew_s: float = 0.0,
 ) -> AsyncIterator[World]:
-    """A server and a client at an instant, with these faults."""
+    """A server and a client at an instant, with these faults; the server's own clock is `skew_s` ahead of the time."""
     clock = ManualClock(at)
+    skewed = SkewedClock(clock)
+    skewed.offset_s = skew_s
     market = SimulatedMarket(SEED)
     desk = Desk(market=market, clock=clock, board=FaultBoard(Faults.parse(faults), SEED))
     app = app_of(desk)
@@ -125,9 +128,9 @@ async def world(
 
     def opened() -> AbstractAsyncContextManager[MarketData]:
         transport = web or (lambda _vendor: httpx.ASGITransport(app))
-        return open_app(settings, clock=clock, data_dir=data_dir, open_transport=transport, rng=random.Random(5))
+        return open_app(settings, clock=skewed, data_dir=data_dir, open_transport=transport, rng=random.Random(5))
 
-    async with Client(build_server(opened, clock, "test"), mode=era) as client:
+    async with Client(build_server(opened, skewed, "test"), mode=era) as client:
         # The engine opens in the background, in real time; the story begins when it is open.
         await client.call_tool("source_status", {})
         yield World(client, clock, desk, market)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import anyio
 import pytest
 
 from story.simulated_world import POST, REGULAR, WEEKEND, Unreachable, World, first_text, turning, world
+
+LATE_EVENING = datetime(2026, 11, 25, 0, 20, 20, tzinfo=UTC)
+"""Tuesday 19:20:20 in New York: trading after hours goes on until eight."""
 
 
 async def ask(world_: World, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -57,6 +61,27 @@ async def test_on_a_weekend_the_official_close_of_friday_is_an_a() -> None:
     assert (found["session"], found["grade"]) == ("closed", "A")
     assert found["price_time"].startswith("2026-11-20T")
     assert {"finnhub", "nasdaq", "cboe"} <= set(found["sources_used"])
+
+
+@pytest.mark.parametrize(("at", "skew_s"), [(LATE_EVENING, 3600.0), (REGULAR, -3600.0), (REGULAR, 86_400.0)])
+async def test_by_a_clock_that_is_wrong_nothing_is_better_than_a_d_and_the_answer_says_so(
+    at: datetime, skew_s: float
+) -> None:
+    """By a clock an hour ahead the evening's trading is over and the last close looks like an A; replies are dated."""
+    async with world(at, skew_s=skew_s) as w:
+        found = await quote(w)
+        again = await quote(w)
+        checks = (await ask(w, "explain_quality", evidence_id=found["evidence_id"]))["checks"]
+    assert {found["grade"], again["grade"]} <= {"D", "F"}
+    (told,) = [check["detail"] for check in checks["failed"] if check["rule"] == "machine_clock"]
+    way = "ahead of" if skew_s > 0 else "behind"
+    assert told.endswith(f"{way} the vendors' servers, so no age can be told: set the clock")
+
+
+async def test_by_a_clock_that_is_right_within_seconds_nothing_is_taken_off() -> None:
+    """Half a minute is what servers' dates can tell."""
+    async with world(WEEKEND, skew_s=5.0) as w:
+        assert (await quote(w))["grade"] == "A"
 
 
 async def test_one_source_refusing_and_one_wrong_do_not_change_the_price() -> None:

@@ -182,6 +182,8 @@ class QuoteContext:
         groups: source -> upstream group; a source that is not named is its own group.
         weights: source -> trust between 0 and 1, static or learned; `DEFAULT_TRUST` where not named.
         clock_offsets: source -> seconds that its clock runs ahead of ours (positive: its stamps lie in our future).
+        clock_error_s: by how much our own clock is ahead of the time, seconds, negative when behind, by what most
+            servers say; None while none has said.
         reliability_bounds: source -> learned lower bound of its reliability; only where it was learned.
         learned: what memory knows about the symbol.
         track: what the teacher has learned about the sources.
@@ -197,6 +199,7 @@ class QuoteContext:
     groups: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     clock_offsets: Mapping[str, float] = field(default_factory=dict)
+    clock_error_s: float | None = None
     reliability_bounds: Mapping[str, float] = field(default_factory=dict)
     learned: SymbolKnowledge | None = None
     track: TrackKnowledge = NOTHING_TRACKED

@@ -47,6 +47,7 @@ KNOWN_SINGLE_SCORE: Final = 89.0
 UNKNOWN_SINGLE_SCORE: Final = 79.0
 CONTESTED_SCORE: Final = 63.0
 OUTLIER_SCORE: Final = 92.0
+_EXTENDED: Final = frozenset({Session.PRE, Session.POST})
 _FULL: Final = DimensionScore(100.0)
 _SINGLE_SOURCE: Final = frozenset({Dimension.CORROBORATION, Dimension.PLAUSIBILITY})
 _DAY_S: Final = 86400.0
@@ -179,9 +180,11 @@ def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionSc
         because = f"{facts.served.quote.source} ({price_text(facts.served.quote.price)}) is contradicted by {said}"
         return DimensionScore(CONTESTED_SCORE, because, f"a third independent source that decides{_suggested(facts)}")
     if not facts.confirmed:
-        known = facts.context.symbol_is_known or facts.seconded
+        known = _vouched_for(facts) or facts.seconded
         because = f"{_alone(facts)}{_absent(failures)}"
-        if not known:
+        if not known and facts.context.symbol_is_known:
+            because += f"; nobody else tells a {facts.served.session}-market print"
+        elif not known:
             because += f"; memory has {facts.context.observations} observations of {facts.instrument.symbol}"
         second = f"a second independent source within {_closeness(facts)}{_suggested(facts)}"
         return DimensionScore(KNOWN_SINGLE_SCORE if known else UNKNOWN_SINGLE_SCORE, because, second)
@@ -195,6 +198,15 @@ def corroboration(facts: QuoteFacts, failures: Mapping[str, str]) -> DimensionSc
         else ""
     )
     return DimensionScore(score, because, "a third independent source" if score < 100 else "")
+
+
+def _vouched_for(facts: QuoteFacts) -> bool:
+    """Whether memory vouches for a lone price: not in extended hours, of which regular trading tells it little.
+
+    A print before the open that was off by half a percent could not be told from the right one, while every other
+    source that answered only knew the close.
+    """
+    return facts.context.symbol_is_known and facts.served.session not in _EXTENDED
 
 
 def plausibility(facts: QuoteFacts) -> DimensionScore:

@@ -93,6 +93,13 @@ RULES: Final = (
         "Local time labelled as UTC puts stamps of Asia hours ahead, twice a year by one hour elsewhere.",
     ),
     Rule(
+        "machine_clock",
+        Dimension.TIMELINESS,
+        "This machine's clock agrees with the dates of the vendors' replies, to half a minute.",
+        Severity.MAJOR,
+        "By a clock an hour ahead the evening's trading is over: the official close was an A while it was 0.5 % off.",
+    ),
+    Rule(
         "stamp_advances",
         Dimension.TIMELINESS,
         "The event time moves on when the price does, and never goes back.",

@@ -38,6 +38,21 @@ def event_time_not_future(facts: QuoteFacts) -> Finding:
     return passed("event_time_not_future", f"not after {utc_second(facts.context.now)}")
 
 
+def machine_clock(facts: QuoteFacts) -> Finding:
+    """Our own clock, by which every age is measured, is right as far as the vendors' servers say."""
+    error_s = facts.context.clock_error_s
+    if error_s is None:
+        return not_run("machine_clock", "no server has said what time it is")
+    if error_s:
+        way = "ahead of" if error_s > 0 else "behind"
+        detail = (
+            f"this machine's clock is {duration_text(abs(error_s))} {way} the vendors' servers, so no age can be told:"
+            " set the clock"
+        )
+        return failed("machine_clock", detail, Severity.MAJOR, UNDATED_CAP)
+    return passed("machine_clock", "the vendors' servers have the same time")
+
+
 def session_current(facts: QuoteFacts) -> Finding:
     """The price is not from before the session it should be from."""
     if not facts.market.known:

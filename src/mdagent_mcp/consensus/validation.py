@@ -226,6 +226,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     currency,
     time_checks.event_time_present,
     time_checks.event_time_not_future,
+    time_checks.machine_clock,
     time_checks.stamp_advances,
     time_checks.stamp_zone,
     time_checks.price_moves,

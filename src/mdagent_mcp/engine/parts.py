@@ -55,6 +55,11 @@ OUT_OF_USE: Final = frozenset({SourceState.NO_KEY, SourceState.RETIRED, SourceSt
 """States that only a change of the settings ends."""
 
 
+def _nobody_says() -> float | None:
+    """Where no server tells the time."""
+    return None
+
+
 def _nobody_hears(_symbol: str) -> None:
     """Where no other replica shares what is known."""
 
@@ -93,6 +98,7 @@ class EngineParts:
         freshness: how long answers are kept.
         thresholds: of grading.
         shedding: how many questions are worked on at once.
+        clock_error_s: by how much the clock is ahead of the time, by what the vendors' servers say; None when unknown.
         histories: what is known of past prices.
         corrected: told the symbol when a source turns out to have corrected past prices that were known.
         quote_sharing: quotes among replicas; None for one that is alone.
@@ -109,6 +115,7 @@ class EngineParts:
     freshness: FreshnessOptions = field(default_factory=FreshnessOptions)
     thresholds: GradingThresholds = field(default_factory=GradingThresholds)
     shedding: SheddingOptions = field(default_factory=SheddingOptions)
+    clock_error_s: Callable[[], float | None] = _nobody_says
     histories: HistoryCache = field(default_factory=HistoryCache)
     corrected: Callable[[str], None] = _nobody_hears
     quote_sharing: QuoteSharing | None = None
@@ -218,6 +225,7 @@ class EngineParts:
             groups=joined_groups(self.groups(instrument), self.memory.copies()),
             weights=self.trusts(instrument),
             clock_offsets={name: offset_s(clock) for name, clock in lessons.clocks.items()},
+            clock_error_s=self.clock_error_s(),
             learned=self.learned(instrument),
             track=_track(lessons),
             suggestions=self.suggestions(instrument),

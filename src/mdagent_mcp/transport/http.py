@@ -23,6 +23,7 @@ from mdagent_mcp.domain.vendor import API, Key, Reply, Request, Vendor
 from mdagent_mcp.resilience.regions import Region, answered, best, failed, order
 from mdagent_mcp.transport import browser
 from mdagent_mcp.transport.redaction import Redactor
+from mdagent_mcp.transport.server_dates import ServerDates
 from mdagent_mcp.transport.validation import Address, ValidatorCache
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class VendorClient:
         open_transport: makes the transport; None for aiohttp, or for a browser's imitation where the vendor needs one
             and it is installed.
         regional: whether the hosts are regions of which the fastest is to be used, and not a host and its stand-in.
+        dates: told what the servers say the time is; None where nobody wants to know.
     """
 
     vendor: Vendor
@@ -79,6 +81,7 @@ class VendorClient:
     clock: Clock
     open_transport: OpenTransport | None = None
     regional: bool = False
+    dates: ServerDates | None = None
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
     _current: int = 0
     _kept: ValidatorCache = field(default_factory=ValidatorCache, repr=False)
@@ -182,6 +185,8 @@ class VendorClient:
                     if len(body) > BODY_LIMIT:
                         raise SourceError(FailureKind.MALFORMED_REPLY, f"the reply is larger than {BODY_LIMIT} bytes")
                 names = {name.lower(): self._redact(value) for name, value in response.headers.items()}
+                if self.dates is not None:
+                    self.dates.heard(self.vendor.id, names)
                 return Reply(response.status_code, names, self._redact.in_body(bytes(body)), self.clock.now())
         except httpx.TimeoutException as error:
             kind, detail = _timed_out(error)
