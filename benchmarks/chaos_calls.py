@@ -12,6 +12,8 @@ from chaos_plan import SOURCES
 SYMBOLS: Final = tuple(f"SIM{n:03}" for n in range(48))
 NAMELESS: Final = ("ZZZZ", "QQXQ", "XYZZY")
 """Symbols that no vendor knows."""
+SERIES: Final = (("1d", "1mo"), ("1d", "6mo"), ("5m", "1d"), ("1wk", "1y"))
+"""Interval and period of the histories that are asked for."""
 WRONG_ARGUMENTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("get_quote", {}),
     ("get_quote", {"symbols": ["../../etc/passwd"]}),
@@ -68,7 +70,7 @@ def draw_call(rng: random.Random, evidence: deque[str]) -> Asked:
     if kind < 0.80:
         asked = Asked("get_quote", _quote_arguments(rng))
     elif kind < 0.88:
-        interval, period = rng.choice((("1d", "1mo"), ("1d", "6mo"), ("5m", "1d"), ("1wk", "1y")))
+        interval, period = rng.choice(SERIES)
         asked = Asked("get_history", {"symbol": _symbol(rng), "interval": interval, "period": period})
     elif kind < 0.92:
         asked = Asked("source_status", {"source": rng.choice(SOURCES)} if rng.random() < 0.5 else {})

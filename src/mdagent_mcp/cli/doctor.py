@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from importlib.util import find_spec
 from statistics import median
@@ -37,6 +36,7 @@ from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.vendor import Vendor
 from mdagent_mcp.memory.store import open_memory
 from mdagent_mcp.monitoring.channels import Message, channels_of, deliver_all
+from mdagent_mcp.resilience.machine_clock import dated
 from mdagent_mcp.transport.browser import INSTALL, is_installed
 from mdagent_mcp.transport.recording import Asking, quote_asking, record
 from mdagent_mcp.vendors.recorded import read_recorded
@@ -223,7 +223,9 @@ async def _ask(opening: Opening, vendor: Vendor, settings: Settings) -> Finding:
         failure = reading.failure
         text = clean_text(f"HTTP {exchange.status} in {took}: {failure.kind}: {failure.detail}", 160)
         return Finding(check, _severity(failure.kind), text, _advice(failure.kind, vendor))
-    offset = _offset_s(exchange.headers.get("date"), exchange.received_at.timestamp())
+    date = dated(exchange.headers, opening.clock.uptime())
+    # A date is cut to the second: on average half a second has gone since.
+    offset = None if date is None else round(date.epoch_s + 0.5 - exchange.received_at.timestamp(), 1)
     return Finding(check, Level.OK, f"answers in {took}", offset_s=offset)
 
 
@@ -250,16 +252,6 @@ def _advice(kind: FailureKind, vendor: Vendor) -> str:
 
 def _as_browser(vendor: Vendor) -> str:
     return f"; {INSTALL} helps against refusals" if vendor.impersonates_browser and not is_installed() else ""
-
-
-def _offset_s(date: str | None, received_at: float) -> float | None:
-    """How far a server's clock is ahead of ours, to half a second; None when it tells no time."""
-    if date is None:
-        return None
-    try:
-        return round(parsedate_to_datetime(date).timestamp() + 0.5 - received_at, 1)
-    except (ValueError, TypeError):
-        return None
 
 
 def _clock(sources: list[Finding]) -> Iterator[Finding]:
