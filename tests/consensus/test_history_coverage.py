@@ -22,6 +22,7 @@ from consensus.series_building import (
     trading_days,
     walk,
 )
+from mdagent_mcp.consensus.history import HistoryContext
 from mdagent_mcp.consensus.history_coverage import completeness_score, staleness_score
 from mdagent_mcp.domain.answers import Coverage
 from mdagent_mcp.domain.calendar import calendar_named
@@ -111,6 +112,22 @@ def test_a_running_bar_that_is_not_marked_costs_and_is_marked_for_the_asker() ->
     assert judged.series.partial is True
     assert finding(judged, "partial_bar").cap == 79.0
     assert judged.assessment.grade is Grade.C
+
+
+def test_by_a_wrong_clock_of_ours_the_end_of_a_range_cannot_be_judged() -> None:
+    """A D that says so; a range that ended long ago needs no clock."""
+    wrong = HistoryContext(now=NOW, clock_error_s=-3600.0)
+    judged = judge(series(daily()), within=wrong)
+    told = (
+        "this machine's clock is 60 min behind the vendors' servers, so the last bars may be incomplete or missing:"
+        " set the clock"
+    )
+    assert (judged.assessment.grade, finding(judged, "machine_clock").detail) == (Grade.D, told)
+    past = judge(series(daily()[:-20]), asked=question(last=daily()[-21].day), within=wrong)
+    assert (past.assessment.grade, finding(past, "machine_clock").verdict) == (Grade.B, Verdict.NOT_RUN)
+    for little_s in (0.0, 61.0):
+        right = judge(series(daily()), within=HistoryContext(now=NOW, clock_error_s=little_s))
+        assert (right.assessment.grade, finding(right, "machine_clock").verdict) == (Grade.B, Verdict.PASSED)
 
 
 def test_a_session_that_has_just_closed_is_demanded_after_vendors_had_time_to_settle_it() -> None:

@@ -11,7 +11,7 @@ import pytest
 from consensus.dividend_building import EX_DAYS, adjusted, changed_dividend, judge_adjusted, paying
 from consensus.series_building import NOW, changed, daily, failed_rules, judge, noisy, question, scaled, series
 from mdagent_mcp.consensus import history_checks, history_grading
-from mdagent_mcp.consensus.history import HistoryJudgement
+from mdagent_mcp.consensus.history import HistoryContext, HistoryJudgement
 from mdagent_mcp.consensus.history_adjustment import AdjustmentReview, review_adjustment
 from mdagent_mcp.consensus.history_checks import RULES, Observed, not_run
 from mdagent_mcp.domain.calendar import calendar_named
@@ -139,6 +139,7 @@ CASES: Mapping[str, Case] = {
     "dividend_date": moved,
     "capital_gains": gains_twice,
     "adjustment_gap": unadjusted,
+    "machine_clock": lambda: judge(series(daily()), within=HistoryContext(now=NOW, clock_error_s=86_400.0)),
     "partial_bar": running,
     "frozen_bar": frozen,
     "missing_at_end": lambda: judge(series(daily()[:-3])),

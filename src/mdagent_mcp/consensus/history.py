@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -41,7 +41,7 @@ from mdagent_mcp.consensus.history_series import (
 from mdagent_mcp.consensus.repair import Mended, repair_series
 from mdagent_mcp.domain.answers import Coverage, Explanation, HistoryAnswer, Repair, SeriesIssue
 from mdagent_mcp.domain.calendar import Calendar, calendar_named
-from mdagent_mcp.domain.prices import Adjustment, Bar, History, require_utc
+from mdagent_mcp.domain.prices import Adjustment, Bar, History, Interval, require_utc
 from mdagent_mcp.domain.quality import Assessment, assess
 from mdagent_mcp.domain.questions import HistoryQuestion
 
@@ -50,6 +50,10 @@ DEFAULT_TRUST: Final = 0.8
 _ON_BASIS: Final = frozenset({*PRICE_FIELDS, "prices"})
 _EARLIEST: Final = date(1900, 1, 1)
 _LATEST: Final = date(2199, 12, 31)
+_CLOCK_MATTERS: Final = timedelta(days=4)
+"""To a range that ended longer ago it is of no account what time it is: two days, and a weekend."""
+_CLOCK_MATTERS_FROM_S: Final = 300.0
+"""By less than this no bar longer than a minute looks complete that is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,7 @@ class HistoryContext:
         weights: source -> trust between 0 and 1.
         suggestions: sources that could help but were not asked, as clauses for a reader.
         thresholds: when series agree.
+        clock_error_s: by how much our own clock is ahead of the time, seconds, negative when behind; None when unknown.
     """
 
     now: datetime
@@ -69,6 +74,7 @@ class HistoryContext:
     weights: Mapping[str, float] = field(default_factory=dict)
     suggestions: tuple[str, ...] = ()
     thresholds: HistoryThresholds = field(default_factory=HistoryThresholds)
+    clock_error_s: float | None = None
 
     def __post_init__(self) -> None:
         require_utc("now", self.now)
@@ -175,6 +181,15 @@ def _on_served_basis(repairs: Sequence[Repair], served: Series) -> tuple[Repair,
     return tuple(shown)
 
 
+def _clock_error_s(question: HistoryQuestion, context: HistoryContext) -> float | None:
+    """The error of our own clock as far as it bears on the bars that were asked for: zero where it does not."""
+    error_s = context.clock_error_s
+    if error_s is None or question.last < (context.now - _CLOCK_MATTERS).date():
+        return None
+    least_s = 60.0 if question.interval is Interval.MIN_1 else _CLOCK_MATTERS_FROM_S
+    return error_s if abs(error_s) >= least_s else 0.0
+
+
 class _Judging:
     """The series of one question, compared and graded against the same expectation."""
 
@@ -189,7 +204,13 @@ class _Judging:
         for each in self._all:
             starts[each.group] = min(each.keys[0], starts.get(each.group, each.keys[0]))
         self._scope = Scope(
-            self._question, self._expectation, self._calendar, starts, context.thresholds, context.suggestions
+            self._question,
+            self._expectation,
+            self._calendar,
+            starts,
+            context.thresholds,
+            context.suggestions,
+            _clock_error_s(self._question, context),
         )
 
     def judge(self, failures: Mapping[str, str]) -> HistoryJudgement | None:

@@ -63,6 +63,7 @@ RULES: Final = (
     Rule("dividend_date", _PLAUSIBILITY, "A dividend and its adjustment lie on the day on which the price fell by it."),
     Rule("capital_gains", _PLAUSIBILITY, "A fund's capital gains are not counted beside dividends that hold them."),
     Rule("adjustment_gap", _PLAUSIBILITY, "Prices adjusted for dividends step by the dividend, and only then."),
+    Rule("machine_clock", Dimension.TIMELINESS, "This machine's clock agrees with the dates of the vendors' replies."),
     Rule("partial_bar", Dimension.TIMELINESS, "A bar of a period still running is marked as partial."),
     Rule(
         "frozen_bar",

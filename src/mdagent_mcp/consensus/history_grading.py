@@ -26,7 +26,7 @@ from mdagent_mcp.consensus.history_coverage import (
 )
 from mdagent_mcp.consensus.history_series import Series, basis_of
 from mdagent_mcp.consensus.repair import REPAIRED_CAP
-from mdagent_mcp.consensus.wording import joined, plural
+from mdagent_mcp.consensus.wording import clock_error_text, joined, plural
 from mdagent_mcp.domain.answers import Coverage, Repair
 from mdagent_mcp.domain.calendar import Calendar
 from mdagent_mcp.domain.prices import Adjustment
@@ -66,6 +66,7 @@ UNCHECKED_CAP: Final = 79.0
 """Completeness without a calendar."""
 OTHER_BASIS_CAP: Final = 61.0
 """Consistency of prices on another basis than asked: the last resort before a series that is wrong by construction."""
+WRONG_CLOCK_CAP: Final = 66.0
 PARTLY_CHECKED_CAP: Final = 89.0
 """Completeness when the calendar covers only a part of the range."""
 
@@ -151,6 +152,8 @@ class Scope:
         starts: the first bar of every upstream group.
         limits: when series agree.
         suggestions: what could corroborate beyond the sources asked.
+        clock_error_s: how far our own clock is ahead of the time, where the question reaches up to now; None when that
+            is unknown, or of no account.
     """
 
     question: HistoryQuestion
@@ -159,6 +162,7 @@ class Scope:
     starts: Mapping[str, datetime]
     limits: HistoryThresholds
     suggestions: tuple[str, ...] = ()
+    clock_error_s: float | None = None
 
 
 def grade(
@@ -175,6 +179,7 @@ def grade(
     question, expectation, limits = scope.question, scope.expectation, scope.limits
     observed = (
         *candidate.observed,
+        check_machine_clock(scope.clock_error_s),
         check_partial_bar(candidate.series),
         check_missing_at_end(candidate.gaps, expectation),
         check_coverage(candidate, expectation, voices),
@@ -204,6 +209,16 @@ def coverage_of(candidate: Candidate, expectation: Expectation) -> Coverage:
     welcome = sum(1 for key in series.keys if key not in expectation.required and key not in strangers)
     missing = tuple(expectation.required[key] for key in gaps.missing[-MISSING_LISTED:])
     return Coverage(gaps.expected + welcome, gaps.expected + welcome - len(gaps.missing), missing)
+
+
+def check_machine_clock(error_s: float | None) -> Observed:
+    """Our own clock says which bars are complete and which should be there."""
+    if error_s is None:
+        return not_run("machine_clock", "no server has said what time it is, or the range ends long before now")
+    if not error_s:
+        return passed("machine_clock", "the vendors' servers have the same time")
+    detail = f"{clock_error_text(error_s)}, so the last bars may be incomplete or missing: set the clock"
+    return failed("machine_clock", WRONG_CLOCK_CAP, detail)
 
 
 def check_partial_bar(series: Series) -> Observed:

@@ -29,6 +29,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "frozen_bar": "Bars fetched before the close and never again: ten rows in 10,000 of a large vendor.",
         "capital_gains": "Funds' December gains are counted as dividend and as gain at once.",
         "adjustment_gap": "A dividend missing from the adjusted closes is the commonest fault of 37 labelled files.",
+        "machine_clock": "By a clock a day ahead the running day's bar is complete: half a day's price was an A.",
         "partial_bar": "A bar fetched before the close and kept is wrong for ever; marked, it costs nothing.",
         "missing_at_end": "A whole session was missing for many symbols at once for days.",
         "coverage": "Three sessions in 10,000 are missing in a public daily data set, whole for all symbols.",

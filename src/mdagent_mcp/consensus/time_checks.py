@@ -12,7 +12,7 @@ from mdagent_mcp.consensus.facts import QuoteFacts
 from mdagent_mcp.consensus.quote_checks import SOFT_CAP
 from mdagent_mcp.consensus.rules import failed, not_run, passed
 from mdagent_mcp.consensus.stamps import CONSTANT_STAMP, ZONE_SHIFT, frozen_s, frozen_text
-from mdagent_mcp.consensus.wording import duration_text, utc_second
+from mdagent_mcp.consensus.wording import clock_error_text, duration_text, utc_second
 from mdagent_mcp.domain.prices import Session
 from mdagent_mcp.domain.quality import Finding, Severity
 
@@ -44,11 +44,7 @@ def machine_clock(facts: QuoteFacts) -> Finding:
     if error_s is None:
         return not_run("machine_clock", "no server has said what time it is")
     if error_s:
-        way = "ahead of" if error_s > 0 else "behind"
-        detail = (
-            f"this machine's clock is {duration_text(abs(error_s))} {way} the vendors' servers, so no age can be told:"
-            " set the clock"
-        )
+        detail = f"{clock_error_text(error_s)}, so no age can be told: set the clock"
         return failed("machine_clock", detail, Severity.MAJOR, UNDATED_CAP)
     return passed("machine_clock", "the vendors' servers have the same time")
 

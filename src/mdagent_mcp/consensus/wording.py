@@ -39,6 +39,12 @@ _kept_price_text = lru_cache(maxsize=1024)(_price_text)
 """One judgement names the same prices many times."""
 
 
+def clock_error_text(ahead_s: float) -> str:
+    """That this machine's clock is wrong: seconds that it is ahead of the time, negative when behind."""
+    way = "ahead of" if ahead_s > 0 else "behind"
+    return f"this machine's clock is {duration_text(abs(ahead_s))} {way} the vendors' servers"
+
+
 def duration_text(seconds: float) -> str:
     """A time span in the unit a person would use: `1.3 s`, `45 s`, `15 min`, `5 h`, `3 days`."""
     if seconds < 9.95:

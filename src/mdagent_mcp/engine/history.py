@@ -279,5 +279,6 @@ class _HistoryCollection:
             groups=parts.groups(instrument),
             weights=parts.trusts(instrument),
             suggestions=parts.suggestions(instrument),
+            clock_error_s=parts.clock_error_s(),
         )
         self.judgement = judge_history(self.question, self._series, reasons(self.failures), context)
