@@ -49,6 +49,7 @@ CALLS_A_CLIENT: Final = 60
 SAMPLE_S: Final = 2.0
 EPISODE_S: Final = (10.0, 40.0)
 ROWS: Final = 12
+EVERY_DAY: Final = "/cboe/api/global/delayed_quotes/charts/historical/{}.json"
 
 
 @dataclass
@@ -88,8 +89,8 @@ async def soak(server: Serving, seconds: float, clients: int, rate: float, seed:
     """Run clients, faults and sampling for so long."""
     async with Client(server.url) as client:
         await client.call_tool("source_status", {})  # answered once engine and sandbox are open
-        await _fill_tables(client)
-    sandbox = server.sandbox_url()
+        sandbox = server.sandbox_url()
+        await _fill_tables(client, sandbox)
     seen, started = Soak(), time.monotonic()
     warm_until = started + warm_up_s(seconds)
 
@@ -110,11 +111,15 @@ async def soak(server: Serving, seconds: float, clients: int, rate: float, seed:
     return seen
 
 
-async def _fill_tables(client: Client) -> None:
+async def _fill_tables(client: Client, sandbox: str) -> None:
     """Have the sandbox fill its tables of what it worked out, which lie in the server's process and grow until then.
 
-    The series that are asked for later are known from then on as well.
+    Cboe's whole history of a symbol needs every day there is. The series that are asked for later are known from then
+    on as well.
     """
+    async with httpx.AsyncClient(trust_env=False, timeout=60.0) as http:
+        for symbol in SYMBOLS:
+            (await http.get(f"{sandbox}{EVERY_DAY.format(symbol)}")).raise_for_status()
     for interval, period in (("1d", "2y"), *SERIES):
         for symbol in SYMBOLS:
             asked = {"symbol": symbol, "interval": interval, "period": period, "max_bars": 1}
