@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import pytest
 from consensus.quote_building import (
     FRIDAY_CLOSE,
     KNOWN,
+    MID_SESSION,
     SUNDAY,
     close_quote,
     dimension,
@@ -244,7 +246,7 @@ def test_powers_of_ten_are_recognised_within_twelve_percent(ratio: float, power:
 
 def test_a_group_whose_newest_word_is_another_one_confirms_nothing() -> None:
     """Its older price agrees with the served one, its newer price with somebody else's."""
-    old = quote("nasdaq", 189.86, 16.0)
+    old = quote("nasdaq", 189.86, 8.0)
     assert dimension(judge([quote("a", age_s=0.2), old], learned=_LEARNED), Dimension.CORROBORATION) == 95.0
     newer = judge([quote("a", age_s=0.2), old, quote("yahoo", 190.2, 0.7, **_BARE)], learned=_LEARNED)
     assert dimension(newer, Dimension.CORROBORATION) == 79.0
@@ -336,7 +338,7 @@ def test_an_older_price_does_not_decide_between_two_younger_ones() -> None:
     Only one that contradicts the other, beyond what the time explains, decides.
     """
     liar, honest = quote("liar", 185.50, 1.0, **_BARE), quote("a", 185.03, 0.2, **_BARE)
-    older = quote("b", 185.52, 15.6, **_BARE)
+    older = quote("b", 185.52, 7.6, **_BARE)
     assert confirmed([liar, honest, older], learned=_LEARNED) is False
     assert confirmed([liar, older], learned=_LEARNED) is True
     assert confirmed([liar, quote("a", 183.5, 0.2, **_BARE), older], learned=_LEARNED) is True
@@ -367,13 +369,22 @@ def test_where_no_two_state_the_same_one_within_a_step_of_another_is_served() ->
     assert verdicts(judgement)["lone"] is VoiceVerdict.AGREES
 
 
-def test_an_older_price_confirms_only_as_far_as_the_symbols_volatility_was_learned() -> None:
-    """An assumed one may be half of what the symbol does: B, with the reason, until it is known."""
-    quotes = [quote("a", 189.84, 0.5), quote("b", 189.85, 16.0)]
-    assumed, learned = judge(quotes), judge(quotes, learned=_LEARNED)
-    assert (assumed.grade, learned.grade) == (Grade.B, Grade.A)
-    assert "a and b agree, too far apart in price or time to confirm each other" in assumed.summary
-    assert confirmed([quote("a", 189.84, 0.5), quote("b", 189.85, 4.0)]) is True
+@pytest.mark.parametrize(("young", "old"), [(41.08, 48.74), (48.74, 41.08)])
+def test_of_two_prices_of_a_symbol_that_nothing_is_known_of_the_younger_is_served(young: float, old: float) -> None:
+    """Whether it is the lower or the higher one: where faults are likely is not told by one of the two."""
+    unknown: dict[str, Any] = {"previous_close": None, **_BARE}
+    judgement = judge([quote("a", young, 2.7, **unknown), quote("b", old, 16.7, **unknown)])
+    assert (judgement.price, judgement.grade) == (young, Grade.D)
+
+
+def test_the_price_confirmed_last_tells_the_unit_where_no_close_is_known() -> None:
+    """A hundredfold price is not served before others, though its source is the most trusted one."""
+    unknown: dict[str, Any] = {"previous_close": None, **_BARE}
+    quotes = [quote("a", 2445.0, 2.4, **unknown), quote("b", 24.15, 4.8, **unknown), quote("c", 24.44, 16.2, **unknown)]
+    given: dict[str, Any] = {"weights": {"a": 0.995, "b": 0.9, "c": 0.85}}
+    last = replace(_LEARNED, last_price=24.55, last_price_time=MID_SESSION - timedelta(seconds=1800))
+    assert judge(quotes, learned=_LEARNED, **given).price == 2445.0
+    assert judge(quotes, learned=last, **given).price < 25.0
 
 
 def test_agreement_that_confirms_nothing_still_settles_unit_and_jump() -> None:
