@@ -58,3 +58,4 @@ def test_what_older_prices_cannot_confirm_they_still_defend_against_a_single_opp
     three = [quote("a", 189.84, 0.5), quote("b", 189.85, 16.0), quote("c", 189.85, 16.0)]
     judgement = judge([*three, quote("far", 195.0, 0.6, **_BARE)], learned=replace(_LEARNED, observations=240))
     assert (judgement.grade, judgement.confirmed, judgement.facts.contested) == (Grade.B, False, False)
+    assert judgement.explanation.headline == "ACME 189.84 USD, 0.5 s old, one independent source."

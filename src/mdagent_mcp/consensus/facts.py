@@ -44,8 +44,9 @@ class QuoteFacts:
         lines: the rubric's lines.
         confirming: the served quote and those of the vote's confirmations that the rubric's line of the same price
             includes.
-        groups: how many independent groups say the same.
-        confirmed: whether two independent groups do, and not only prices so much older that it may have moved since.
+        agreeing: how many independent groups those are.
+        groups: the same; one where the others are so much older that the price may have moved since.
+        confirmed: whether two independent groups say the same.
         seconded: whether another independent group agrees and none disagrees, even if it lies too far from the served
             price, or too far back in time, to confirm it.
     """
@@ -64,6 +65,7 @@ class QuoteFacts:
     served: Observation = field(init=False, repr=False, compare=False)
     lines: GradingThresholds = field(init=False, repr=False, compare=False)
     confirming: tuple[Observation, ...] = field(init=False, repr=False, compare=False)
+    agreeing: int = field(init=False, repr=False, compare=False)
     groups: int = field(init=False, repr=False, compare=False)
     confirmed: bool = field(init=False, repr=False, compare=False)
     seconded: bool = field(init=False, repr=False, compare=False)
@@ -74,8 +76,9 @@ class QuoteFacts:
         closeness, own = lines.same_price + self.tolerance.spread, served.log_price
         confirming = tuple([m for m in self.fusion.confirming if abs(m.log_price - own) <= closeness])
         groups = len({m.group for m in confirming})
-        self.__dict__.update(served=served, lines=lines, confirming=confirming, groups=groups)
-        self.__dict__["confirmed"] = groups > 1 and self._is_confirmed_by_now()
+        self.__dict__.update(served=served, lines=lines, confirming=confirming, agreeing=groups, groups=groups)
+        self.__dict__["confirmed"] = confirmed = groups > 1 and self._is_confirmed_by_now()
+        self.__dict__["groups"] = groups if confirmed else min(groups, 1)
         self.__dict__["seconded"] = groups > 1 or self._is_seconded()
 
     @cached_property
@@ -95,7 +98,7 @@ class QuoteFacts:
     @cached_property
     def contested(self) -> bool:
         """Whether as many independent groups contradict the served price, unexplained, as support it."""
-        return self.fusion.contested or 0 < self.groups <= len({o.group for o in self.opponents})
+        return self.fusion.contested or 0 < self.agreeing <= len({o.group for o in self.opponents})
 
     @cached_property
     def event_minute(self) -> str:
