@@ -59,3 +59,15 @@ def test_what_older_prices_cannot_confirm_they_still_defend_against_a_single_opp
     judgement = judge([*three, quote("far", 195.0, 0.6, **_BARE)], learned=replace(_LEARNED, observations=240))
     assert (judgement.grade, judgement.confirmed, judgement.facts.contested) == (Grade.B, False, False)
     assert judgement.explanation.headline == "ACME 189.84 USD, 0.5 s old, one independent source."
+
+
+def test_an_older_price_does_not_decide_between_two_younger_ones() -> None:
+    """It agrees with one of them, but what it differs from the other by may have happened since: nobody is confirmed.
+
+    Only one that contradicts the other, beyond what the time explains, decides.
+    """
+    liar, honest = quote("liar", 185.50, 1.0, **_BARE), quote("a", 185.03, 0.2, **_BARE)
+    older = quote("b", 185.52, 7.6, **_BARE)
+    assert confirmed([liar, honest, older], learned=_LEARNED) is False
+    assert confirmed([liar, older], learned=_LEARNED) is True
+    assert confirmed([liar, quote("a", 183.5, 0.2, **_BARE), older], learned=_LEARNED) is True
