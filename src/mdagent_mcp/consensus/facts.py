@@ -114,9 +114,11 @@ class QuoteFacts:
         served, tolerance = self.served, self.tolerance
         if served.session is Session.CLOSED or not tolerance.learned:
             return True
-        others = [(m, apart_s(m, served)) for m in self.confirming if m.group != served.group]
-        if any(s <= CLOSE_S or outlasts_movement(self._distance(m), s, tolerance) for m, s in others):
-            return True
+        for member in self.confirming:
+            if member.group != served.group:
+                apart = apart_s(member, served)
+                if apart <= CLOSE_S or outlasts_movement(self._distance(member), apart, tolerance):
+                    return True
         if self.recent is None:
             return False
         price, elapsed = self.recent
