@@ -71,3 +71,11 @@ def test_an_older_price_does_not_decide_between_two_younger_ones() -> None:
     assert confirmed([liar, honest, older], learned=_LEARNED) is False
     assert confirmed([liar, older], learned=_LEARNED) is True
     assert confirmed([liar, quote("a", 183.5, 0.2, **_BARE), older], learned=_LEARNED) is True
+
+
+@pytest.mark.parametrize(("age_s", "sure"), [(4.6, False), (2.6, True)])
+def test_two_seconds_make_a_price_too_old_to_decide(age_s: float, *, sure: bool) -> None:
+    """A share may move by ten basis points in four seconds; in less than two that is a contradiction."""
+    lively, plain = replace(_LEARNED, volatility_per_sqrt_s=1.24e-4), {"previous_close": 521.0, **_BARE}
+    quotes = [quote("liar", 520.84, 0.7, **plain), quote("a", 521.46, 0.9, **plain), quote("b", 520.94, age_s, **plain)]
+    assert confirmed(quotes, learned=lively) is sure

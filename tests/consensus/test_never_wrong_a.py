@@ -25,6 +25,7 @@ ONCE_WRONG = (
     (300_003_575_003, 1433, "the same, seven seconds"),
     (300_004_720_003, 3310, "a lone price some basis points off near two of eleven seconds ago"),
     (300_005_550_003, 2611, "a lone stale price near two of nine seconds ago"),
+    (6_160_025_230_018, 3344, "a price of four seconds ago between a wrong and a right young one"),
     (90_002_040_003, 2498, "a group whose newer word is another price"),
 )
 

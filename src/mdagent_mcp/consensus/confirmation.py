@@ -21,6 +21,8 @@ _CLOSE: Final = 0.6
 """Share of the tolerance within which a second price confirms: the rest is what the second one itself may be off."""
 CLOSE_S: Final = 5.0
 """Seconds apart beyond which two prices must not lie further from each other to confirm."""
+_OLDER_S: Final = 2.0
+"""Seconds by which a price is older than another one so that it does not decide between it and a third."""
 _STEP: Final = 1.001
 """Steps of the price for which room must remain in the tolerance: it never moves by less. (Logarithms of a step up and
 of one down differ.)"""
@@ -141,7 +143,7 @@ def _agrees_as_well(member: Observation, other: Observation, served: Observation
     if other.group == member.group:
         return False
     relation = relate(member, other, tolerance)
-    if member.vote_age_s > other.vote_age_s + CLOSE_S:
+    if member.vote_age_s > other.vote_age_s + _OLDER_S:
         return relation is not Relation.CONFLICT  # between two younger prices an older one decides by contradicting one
     if relation is not Relation.AGREE:
         return False
