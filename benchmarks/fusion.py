@@ -16,7 +16,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fusion_weather
-from fusion_learning import Learner, Outcome, best_possible, freshest_faultless, median_of, tolerance_vote
+from fusion_learning import (
+    Learner,
+    Outcome,
+    best_possible,
+    freshest_faultless,
+    median_of,
+    most_by_distance,
+    older_instead,
+    tolerance_vote,
+)
 from fusion_product import ProductLearner
 from fusion_report import calibration_error, table, wilson
 from fusion_streams import LIVE, SCENARIOS, WEATHER, Query, is_gross, is_right, live, simulated
@@ -77,6 +86,32 @@ HEADER = (
     "scenario", "median", "tolerance vote", "same, <= 60 s", "product (95 % Wilson)", "held out", "youngest faultless",
     "any member", "gross", "calibration error", "sure: precision @ share", "interval covers",
 )  # fmt: skip
+
+
+def ceiling_rows(queries: Sequence[Query]) -> list[list[str]]:
+    """Whether anything but luck could choose better than the youngest faultless value does."""
+    rows = []
+    for name, members in SCENARIOS.items():
+        found = [each for q in queries if (each := older_instead(q, members)) is not None]
+        wrong = sum(not freshest_faultless(q, members) for q in queries)
+        gained, lost = (sum(change == sign for _, change in found) for sign in (1, -1))
+        most = most_by_distance(found)
+        best = 1 - (wrong - most) / len(queries)
+        rows.append([name, str(wrong), str(gained), str(lost), f"{most} of {len(queries)}", f"{best:.4f}"])
+    return rows
+
+
+CEILING = (
+    "scenario", "youngest faultless wrong", "next older right instead", "next older wrong instead",
+    "most gained by distance", "precision then",
+)  # fmt: skip
+
+
+CEILING_TEXT = (
+    "Could anything but luck do better than the youngest faultless value? Here every fault is known, and the next "
+    "older faultless value that differs may be chosen wherever its distance lies between two limits, those that turn "
+    "out best once all truths are known:"
+)
 
 
 def subset_rows(queries: Sequence[Query]) -> list[list[str]]:
@@ -142,6 +177,10 @@ def report() -> str:
         ),
         "",
         table(HEADER, [scenario_row(name, queries, part) for name in SCENARIOS]),
+        "",
+        CEILING_TEXT,
+        "",
+        table(CEILING, ceiling_rows(queries)),
         "",
         f"Random subsets of the twelve vendors, {SUBSETS} per size:",
         "",

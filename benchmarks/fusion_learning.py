@@ -168,6 +168,34 @@ def best_possible(query: Query, members: Sequence[str]) -> bool:
 
 def freshest_faultless(query: Query, members: Sequence[str]) -> bool:
     """Whether the youngest value within fifty basis points is right: what knowing every fault would give."""
+    faultless = _faultless(query, members)
+    return bool(faultless) and is_right(faultless[0], query)
+
+
+def older_instead(query: Query, members: Sequence[str]) -> tuple[float, int] | None:
+    """How far the next older faultless value lies from the youngest, and what choosing it would change.
+
+    The change is 1 where it is right and the youngest wrong, -1 where it is the other way, else 0. None where no
+    faultless member states another value.
+    """
+    youngest, *older = _faultless(query, members) or [math.nan]
+    other = next((price for price in older if price != youngest), None)
+    if other is None:
+        return None
+    return abs(math.log(other / youngest)), is_right(other, query) - is_right(youngest, query)
+
+
+def most_by_distance(changes: Iterable[tuple[float, int]]) -> int:
+    """The greatest sum of changes of distances between any two limits: what the best such rule gains in hindsight."""
+    most = here = 0
+    for _, change in sorted(changes):
+        here = max(0, here + change)
+        most = max(most, here)
+    return most
+
+
+def _faultless(query: Query, members: Sequence[str]) -> list[float]:
+    """Values within fifty basis points of the truth (all where there is none), the youngest first."""
     said = [query.said[m] for m in members if m in query.said and m != "liar"]
     sound = [s for s in said if abs(s[0] / query.truth - 1) < FAULT_BAND] or said
-    return bool(sound) and is_right(min(sound, key=lambda s: 900.0 if s[1] is None else s[1])[0], query)
+    return [price for price, _ in sorted(sound, key=lambda s: 900.0 if s[1] is None else s[1])]

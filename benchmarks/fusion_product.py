@@ -54,15 +54,14 @@ class ProductLearner(Learner):
         return super()._answer(query)
 
     def _context(self, query: Query, now: datetime) -> QuoteContext:
-        last = self._last.get(query.symbol)
-        known = last is not None and last[0] == query.day
+        last = self._last.get(query.symbol)  # of an earlier day where today's is not told yet, as the engine has it
         learned = SymbolKnowledge(
             observations=200,
             volatility_per_sqrt_s=math.sqrt(self._variance(query.symbol)) or DEFAULT_SIGMA,
             relative_spread=2e-4,
             tick=0.01,
-            last_price=math.exp(last[2]) if last is not None and known else None,
-            last_price_time=now - timedelta(seconds=query.at_s - last[1]) if last is not None and known else None,
+            last_price=None if last is None else math.exp(last[2]),
+            last_price_time=None if last is None else _opening(last[0]) + timedelta(seconds=last[1]),
         )
         records = {source: {PRICE: record} for source, record in self._records.items()}
         return QuoteContext(now=now, calendar=_NEW_YORK, learned=learned, track=TrackKnowledge(records=records))

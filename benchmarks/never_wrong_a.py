@@ -1,6 +1,6 @@
 """Never an A on a wrong price: simulated answers in which at most a minority of independent groups is wrong.
 
-    python benchmarks/never_wrong_a.py [--answers 100000] [--seed 7] [--processes 2] [--dangerous]
+    python benchmarks/never_wrong_a.py [--answers 100000] [--seed 7] [--processes 2] [--dangerous] [--remembered]
 
 Every answer is made by the product's `judge_quote` from two to six simulated sources of two to five upstream groups:
 honest ones late by up to a minute, and a minority that is wrong in one of ten ways, alone or all in the same way. The
@@ -10,7 +10,8 @@ end of the 95 % Wilson interval, and how often the nominal 95 % interval covers 
 
 With `--dangerous` only those of the simulated answers are judged in which a wrong price lies within 60 bp of a right
 one or of another wrong group's: only there a wrong price can be confirmed. They are one in nine, so that millions can
-be looked through; shares of letters and coverage are then those of these answers.
+be looked through; shares of letters and coverage are then those of these answers. With `--remembered` memory also has
+a price that was confirmed within the last minute, of every symbol that it knows.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ class World:
     known: NDArray[np.bool_]
     believed: NDArray[np.float64]
     bare: NDArray[np.bool_]
+    last: NDArray[np.float64]
+    last_age: NDArray[np.float64]
 
 
 def build(n: int, rng: np.random.Generator) -> World:
@@ -113,6 +116,7 @@ def build(n: int, rng: np.random.Generator) -> World:
     stale = np.exp(rng.uniform(math.log(60), math.log(3600), (n, 1)))
     instants = np.concatenate([age, np.broadcast_to(stale, (n, 1)) + age[:, :1]], axis=1)
     path = _path(price, sigma, instants, rng)
+    last, last_age = _earlier(np.c_[price, path], np.c_[np.zeros(n), instants], sigma, rng.spawn(1)[0])
     then, old = path[:, :SOURCES], path[:, SOURCES:]
     previous = np.round(price * np.exp(rng.normal(0, 150, n) * sigma), 2)
     groups = rng.integers(2, 6, n)
@@ -137,6 +141,8 @@ def build(n: int, rng: np.random.Generator) -> World:
         known=rng.random(n) < 0.5,
         believed=sigma * np.exp(rng.normal(0, 0.2, n)),
         bare=rng.random(n) < 0.3,
+        last=last,
+        last_age=last_age,
     )
 
 
@@ -173,6 +179,20 @@ def _path(
     return np.round(price[:, None] * np.exp(walked), 2)
 
 
+def _earlier(
+    path: NDArray[np.float64], instants: NDArray[np.float64], sigma: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The price at one more instant of the last minute: a bridge between its neighbours of the path."""
+    rows, age = np.arange(len(path)), np.exp(rng.uniform(0.0, math.log(60.0), len(path)))
+    before = np.argmax(np.where(instants <= age[:, None], instants, -1.0), axis=1)
+    after = np.argmin(np.where(instants > age[:, None], instants, np.inf), axis=1)
+    start, end = instants[rows, before], instants[rows, after]
+    share = (age - start) / (end - start)
+    middle = (1 - share) * np.log(path[rows, before]) + share * np.log(path[rows, after])
+    deviation = sigma * np.sqrt((age - start) * (1 - share))
+    return np.round(np.exp(middle + rng.normal(size=len(path)) * deviation), 2), age
+
+
 def _faulty(  # noqa: PLR0917 - one array per fact of the world
     kind: NDArray[np.int64],
     then: NDArray[np.float64],
@@ -203,14 +223,14 @@ def _faulty(  # noqa: PLR0917 - one array per fact of the world
     return np.choose(kind, choices)
 
 
-def run(job: tuple[int, int], *, only_dangerous: bool = False) -> Tally:
+def run(job: tuple[int, int], *, only_dangerous: bool = False, remembered: bool = False) -> Tally:
     """Judge one chunk: how many answers, and the seed."""
     count, seed = job
     world = build(count, np.random.default_rng(seed))
     tally = Tally(simulated=count)
     started = time.perf_counter()
     for i in np.nonzero(dangerous(world))[0] if only_dangerous else range(count):
-        judge_answer(world, int(i), tally)
+        judge_answer(world, int(i), tally, remembered=remembered)
     tally.seconds = time.perf_counter() - started
     return tally
 
@@ -228,13 +248,13 @@ def dangerous(world: World) -> NDArray[np.bool_]:
     return found
 
 
-def judge_answer(world: World, i: int, tally: Tally) -> None:
-    """Judge one of the answers and count what came of it."""
+def judge_answer(world: World, i: int, tally: Tally, *, remembered: bool = False) -> None:
+    """Judge one of the answers and count what came of it; `remembered` when memory has a price confirmed last."""
     context = QuoteContext(
         now=NOW,
         calendar=_CALENDAR,
         groups={f"s{j}": f"g{world.group_of[i, j]}" for j in range(SOURCES)},
-        learned=_knowledge(world, i),
+        learned=_knowledge(world, i, remembered=remembered),
     )
     judged = judge_quote(_SYMBOL, _quotes(world, i), {}, context)
     if judged is None or judged.price_time is None:
@@ -258,7 +278,7 @@ def judge_answer(world: World, i: int, tally: Tally) -> None:
     tally.covered[confirmed] += judged.price_low <= world.truth[i] <= judged.price_high
 
 
-def _knowledge(world: World, i: int) -> SymbolKnowledge | None:
+def _knowledge(world: World, i: int, *, remembered: bool) -> SymbolKnowledge | None:
     if not world.known[i]:
         return None
     return SymbolKnowledge(
@@ -267,6 +287,8 @@ def _knowledge(world: World, i: int) -> SymbolKnowledge | None:
         relative_spread=_SPREAD,
         tick=_TICK,
         previous_official_close=float(world.previous[i]),
+        last_price=float(world.last[i]) if remembered else None,
+        last_price_time=NOW - timedelta(seconds=float(world.last_age[i])) if remembered else None,
     )
 
 
@@ -302,13 +324,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--dangerous", action="store_true", help="judge only answers that could become a wrong A")
+    parser.add_argument("--remembered", action="store_true", help="memory also has a price that was confirmed last")
     options = parser.parse_args()
+    judge = partial(run, only_dangerous=options.dangerous, remembered=options.remembered)
     jobs = [
         (min(CHUNK, options.answers - at), options.seed * 1_000_003 + at) for at in range(0, options.answers, CHUNK)
     ]
     tally = Tally()
     with ProcessPoolExecutor(options.processes) as pool:
-        for part in pool.map(partial(run, only_dangerous=options.dangerous), jobs):
+        for part in pool.map(judge, jobs):
             tally.add(part)
     report(tally)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import pytest
 from consensus.quote_building import (
     FRIDAY_CLOSE,
     KNOWN,
+    MID_SESSION,
     SUNDAY,
     close_quote,
     dimension,
@@ -83,12 +85,12 @@ def test_the_freshest_alone_is_not_believed_against_two_independent_groups() -> 
 
 def test_two_groups_in_conflict_serve_the_more_trusted_one_at_d_and_name_the_other() -> None:
     """Without a majority the grade is D, and the sure interval reaches to both prices."""
-    judgement = judge([quote("a", 189.84), quote("b", 193.20, high=193.5)], weights={"a": 0.8, "b": 0.9})
-    assert (judgement.price, judgement.grade) == (193.20, Grade.D)
+    judgement = judge([quote("a", 189.84), quote("b", 187.36, low=187.0)], weights={"a": 0.8, "b": 0.9})
+    assert (judgement.price, judgement.grade) == (187.36, Grade.D)
     assert dimension(judgement, Dimension.CORROBORATION) == 63.0
-    assert judgement.price_low <= 189.84
-    assert judgement.price_high >= 193.20
-    assert judgement.explanation.assessment.limited_by.because == "b (193.20) is contradicted by a (189.84)"
+    assert judgement.price_low <= 187.36
+    assert judgement.price_high >= 189.84
+    assert judgement.explanation.assessment.limited_by.because == "b (187.36) is contradicted by a (189.84)"
 
 
 def test_a_third_group_decides_a_conflict() -> None:
@@ -244,7 +246,7 @@ def test_powers_of_ten_are_recognised_within_twelve_percent(ratio: float, power:
 
 def test_a_group_whose_newest_word_is_another_one_confirms_nothing() -> None:
     """Its older price agrees with the served one, its newer price with somebody else's."""
-    old = quote("nasdaq", 189.86, 16.0)
+    old = quote("nasdaq", 189.86, 8.0)
     assert dimension(judge([quote("a", age_s=0.2), old], learned=_LEARNED), Dimension.CORROBORATION) == 95.0
     newer = judge([quote("a", age_s=0.2), old, quote("yahoo", 190.2, 0.7, **_BARE)], learned=_LEARNED)
     assert dimension(newer, Dimension.CORROBORATION) == 79.0
@@ -330,18 +332,6 @@ def test_evidence_of_ten_to_one_decides_before_age(young: float, served: float) 
     assert judgement.price == served
 
 
-def test_an_older_price_does_not_decide_between_two_younger_ones() -> None:
-    """It agrees with one of them, but what it differs from the other by may have happened since: nobody is confirmed.
-
-    Only one that contradicts the other, beyond what the time explains, decides.
-    """
-    liar, honest = quote("liar", 185.50, 1.0, **_BARE), quote("a", 185.03, 0.2, **_BARE)
-    older = quote("b", 185.52, 15.6, **_BARE)
-    assert confirmed([liar, honest, older], learned=_LEARNED) is False
-    assert confirmed([liar, older], learned=_LEARNED) is True
-    assert confirmed([liar, quote("a", 183.5, 0.2, **_BARE), older], learned=_LEARNED) is True
-
-
 def test_a_price_confirms_another_only_where_room_remains_for_a_step() -> None:
     """A share of thirteen dollars moves by eight basis points at least: a cent off and a cent moved are two."""
     cheap = {"previous_close": 12.9, "bid": None, "ask": None, **_BARE}
@@ -367,13 +357,31 @@ def test_where_no_two_state_the_same_one_within_a_step_of_another_is_served() ->
     assert verdicts(judgement)["lone"] is VoiceVerdict.AGREES
 
 
-def test_an_older_price_confirms_only_as_far_as_the_symbols_volatility_was_learned() -> None:
-    """An assumed one may be half of what the symbol does: B, with the reason, until it is known."""
-    quotes = [quote("a", 189.84, 0.5), quote("b", 189.85, 16.0)]
-    assumed, learned = judge(quotes), judge(quotes, learned=_LEARNED)
-    assert (assumed.grade, learned.grade) == (Grade.B, Grade.A)
-    assert "a and b agree, too far apart in price or time to confirm each other" in assumed.summary
-    assert confirmed([quote("a", 189.84, 0.5), quote("b", 189.85, 4.0)]) is True
+@pytest.mark.parametrize(("young", "old"), [(41.08, 48.74), (48.74, 41.08)])
+def test_of_two_prices_of_a_symbol_that_nothing_is_known_of_the_younger_is_served(young: float, old: float) -> None:
+    """Whether it is the lower or the higher one: where faults are likely is not told by one of the two."""
+    unknown: dict[str, Any] = {"previous_close": None, **_BARE}
+    judgement = judge([quote("a", young, 2.7, **unknown), quote("b", old, 16.7, **unknown)])
+    assert (judgement.price, judgement.grade) == (young, Grade.D)
+
+
+def test_what_memory_knows_speaks_for_the_price_that_lies_near_it() -> None:
+    """Yesterday's price is where the truth is likely, not where faults are: the far one, as trusted, is not served."""
+    unknown: dict[str, Any] = {"previous_close": None, **_BARE}
+    quotes = [quote("a", 64.22, 1.2, **unknown), quote("b", 70.03, 1.3, **unknown)]
+    last = replace(_LEARNED, last_price=69.96, last_price_time=MID_SESSION - timedelta(hours=19))
+    judgement = judge(quotes, learned=last, weights={"a": 0.99, "b": 0.98})
+    assert (judgement.price, judgement.grade) == (70.03, Grade.D)
+
+
+def test_the_price_confirmed_last_tells_the_unit_where_no_close_is_known() -> None:
+    """A hundredfold price is not served before others, though its source is the most trusted one."""
+    unknown: dict[str, Any] = {"previous_close": None, **_BARE}
+    quotes = [quote("a", 2445.0, 2.4, **unknown), quote("b", 24.15, 4.8, **unknown), quote("c", 24.44, 16.2, **unknown)]
+    given: dict[str, Any] = {"weights": {"a": 0.995, "b": 0.9, "c": 0.85}}
+    last = replace(_LEARNED, last_price=24.55, last_price_time=MID_SESSION - timedelta(seconds=1800))
+    assert judge(quotes, learned=_LEARNED, **given).price == 2445.0
+    assert judge(quotes, learned=last, **given).price < 25.0
 
 
 def test_agreement_that_confirms_nothing_still_settles_unit_and_jump() -> None:

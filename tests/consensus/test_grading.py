@@ -152,7 +152,7 @@ def test_memory_does_not_vouch_for_a_lone_print_of_extended_hours(now: datetime,
 
 def test_only_fresh_and_sound_members_count_as_a_second_opinion() -> None:
     """Older than 30 s, or contradicting itself, a source agrees without confirming."""
-    learned = SymbolKnowledge(volatility_per_sqrt_s=0.8e-4)
+    learned = SymbolKnowledge(volatility_per_sqrt_s=0.2e-4)
     assert dimension(judge([quote("a"), quote("b", age_s=30.0)], learned=learned), CORROBORATION) == 95.0
     assert dimension(judge([quote("a"), quote("b", age_s=31.0)], learned=learned), CORROBORATION) == 79.0
     assert dimension(judge([quote("a"), quote("b", low=192.0, high=191.0)]), CORROBORATION) == 79.0

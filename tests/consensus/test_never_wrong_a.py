@@ -19,6 +19,13 @@ ONCE_WRONG = (
     (90_003_360_003, 651, "prices of a quarter minute ago, volatility not known"),
     (300_005_265_003, 3082, "a lone price beside two within a step of each other"),
     (300_005_445_003, 2881, "a lone price beside two within a step of each other"),
+    (20_261_188_368_381, 1851, "a lone stale price near two of ten to twenty seconds ago"),
+    (300_001_900_003, 3336, "the same, ten seconds"),
+    (300_002_975_003, 2711, "a lone previous close near two of twenty seconds ago"),
+    (300_003_575_003, 1433, "the same, seven seconds"),
+    (300_004_720_003, 3310, "a lone price some basis points off near two of eleven seconds ago"),
+    (300_005_550_003, 2611, "a lone stale price near two of nine seconds ago"),
+    (6_160_025_230_018, 3344, "a price of four seconds ago between a wrong and a right young one"),
     (90_002_040_003, 2498, "a group whose newer word is another price"),
 )
 

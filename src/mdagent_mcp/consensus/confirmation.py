@@ -19,14 +19,16 @@ from mdagent_mcp.domain.prices import Session
 _MUCH_CLOSER: Final = 1 / 3
 _CLOSE: Final = 0.6
 """Share of the tolerance within which a second price confirms: the rest is what the second one itself may be off."""
-_CLOSE_S: Final = 5.0
+CLOSE_S: Final = 5.0
 """Seconds apart beyond which two prices must not lie further from each other to confirm."""
+_OLDER_S: Final = 2.0
+"""Seconds by which a price is older than another one so that it does not decide between it and a third."""
 _STEP: Final = 1.001
 """Steps of the price for which room must remain in the tolerance: it never moves by less. (Logarithms of a step up and
 of one down differ.)"""
-_ASSUMED: Final = 2.0
+_MOVED: Final = 2.0
 """Deviations of what the price may have done between two prices for which room must remain, where the volatility is an
-assumption: the symbol's own is often twice that."""
+assumption (the symbol's own is often twice that), or where nothing but older prices confirms a younger one."""
 
 
 def confirmations(
@@ -101,7 +103,7 @@ def _is_close(member: Observation, served: Observation, tolerance: Tolerance) ->
     if distance <= _reach(tolerance, apart):
         return True
     return tolerance.learned and distance <= min(
-        _room(tolerance, apart), _CLOSE * tolerance.agreement(min(apart, _CLOSE_S))
+        _room(tolerance, apart), _CLOSE * tolerance.agreement(min(apart, CLOSE_S))
     )
 
 
@@ -115,15 +117,33 @@ def _room(tolerance: Tolerance, seconds: float) -> float:
 
     Without it a price that is off in one direction is confirmed by one from before a move in the other.
     """
-    moved = 0.0 if tolerance.learned else _ASSUMED * tolerance.sigma * math.sqrt(seconds)
+    moved = 0.0 if tolerance.learned else _moved(tolerance, seconds)
     return tolerance.agreement(0.0) - _STEP * tolerance.tick - moved
+
+
+def _moved(tolerance: Tolerance, seconds: float) -> float:
+    return _MOVED * tolerance.sigma * math.sqrt(seconds)
+
+
+def outlasts_movement(distance: float, seconds: float, tolerance: Tolerance) -> bool:
+    """Whether a price still confirms another one after what may have happened in the time between.
+
+    The younger may be an old one with a false time stamp: near the older right ones by chance, while the price has
+    moved to their other side since.
+
+    Args:
+        distance: of the two, as a difference of log prices.
+        seconds: between them.
+        tolerance: of the symbol.
+    """
+    return distance <= tolerance.agreement(0.0) - _STEP * tolerance.tick - _moved(tolerance, seconds)
 
 
 def _agrees_as_well(member: Observation, other: Observation, served: Observation, tolerance: Tolerance) -> bool:
     if other.group == member.group:
         return False
     relation = relate(member, other, tolerance)
-    if member.vote_age_s > other.vote_age_s + _CLOSE_S:
+    if member.vote_age_s > other.vote_age_s + _OLDER_S:
         return relation is not Relation.CONFLICT  # between two younger prices an older one decides by contradicting one
     if relation is not Relation.AGREE:
         return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median_low
+from statistics import median
 from typing import Final
 
 from mdagent_mcp.consensus.alignment import Observation
@@ -115,7 +115,7 @@ def _known(heard: Sequence[Observation], setting: Setting) -> Known:
     return Known(
         tolerance=max(SAME_PRICE, step * _WHOLE_STEP),
         step=step,
-        centre=median_low({o.log_price for o in heard}) if earlier is None else earlier,
+        centre=median({o.log_price for o in heard}),
         spread=max(_FAULT_DAYS * tolerance.daily_sigma, _LEAST_SPREAD),
         earlier=earlier,
         earlier_drift=drift,

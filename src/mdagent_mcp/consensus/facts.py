@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Final
 
 from mdagent_mcp.consensus.alignment import Observation
-from mdagent_mcp.consensus.cliques import Relation
+from mdagent_mcp.consensus.cliques import Relation, apart_s
+from mdagent_mcp.consensus.confirmation import CLOSE_S, outlasts_movement
 from mdagent_mcp.consensus.context import GradingThresholds, QuoteContext
 from mdagent_mcp.consensus.fusion import Fusion
 from mdagent_mcp.consensus.market import Market
@@ -42,8 +44,9 @@ class QuoteFacts:
         lines: the rubric's lines.
         confirming: the served quote and those of the vote's confirmations that the rubric's line of the same price
             includes.
-        groups: how many independent groups say the same.
-        confirmed: whether two independent groups do.
+        agreeing: how many independent groups those are.
+        groups: the same; one where the others are so much older that the price may have moved since.
+        confirmed: whether two independent groups say the same.
         seconded: whether another independent group agrees and none disagrees, even if it lies too far from the served
             price, or too far back in time, to confirm it.
     """
@@ -62,6 +65,7 @@ class QuoteFacts:
     served: Observation = field(init=False, repr=False, compare=False)
     lines: GradingThresholds = field(init=False, repr=False, compare=False)
     confirming: tuple[Observation, ...] = field(init=False, repr=False, compare=False)
+    agreeing: int = field(init=False, repr=False, compare=False)
     groups: int = field(init=False, repr=False, compare=False)
     confirmed: bool = field(init=False, repr=False, compare=False)
     seconded: bool = field(init=False, repr=False, compare=False)
@@ -72,7 +76,9 @@ class QuoteFacts:
         closeness, own = lines.same_price + self.tolerance.spread, served.log_price
         confirming = tuple([m for m in self.fusion.confirming if abs(m.log_price - own) <= closeness])
         groups = len({m.group for m in confirming})
-        self.__dict__.update(served=served, lines=lines, confirming=confirming, groups=groups, confirmed=groups > 1)
+        self.__dict__.update(served=served, lines=lines, confirming=confirming, agreeing=groups, groups=groups)
+        self.__dict__["confirmed"] = confirmed = groups > 1 and self._is_confirmed_by_now()
+        self.__dict__["groups"] = groups if confirmed else min(groups, 1)
         self.__dict__["seconded"] = groups > 1 or self._is_seconded()
 
     @cached_property
@@ -92,13 +98,31 @@ class QuoteFacts:
     @cached_property
     def contested(self) -> bool:
         """Whether as many independent groups contradict the served price, unexplained, as support it."""
-        return self.fusion.contested or 0 < self.groups <= len({o.group for o in self.opponents})
+        return self.fusion.contested or 0 < self.agreeing <= len({o.group for o in self.opponents})
 
     @cached_property
     def event_minute(self) -> str:
         """When the served price was true, on the exchange's clock; empty without a time."""
         instant = self.served.event_time
         return "" if instant is None else local_minute(instant, self.market.calendar)
+
+    def _is_confirmed_by_now(self) -> bool:
+        """Whether one confirmation is of about the same time, or so close that no likely movement since undoes it.
+
+        The price that was confirmed last is such a confirmation too.
+        """
+        served, tolerance = self.served, self.tolerance
+        if served.session is Session.CLOSED or not tolerance.learned:
+            return True
+        for member in self.confirming:
+            if member.group != served.group:
+                apart = apart_s(member, served)
+                if apart <= CLOSE_S or outlasts_movement(self._distance(member), apart, tolerance):
+                    return True
+        if self.recent is None:
+            return False
+        price, elapsed = self.recent
+        return outlasts_movement(abs(math.log(price) - served.log_price), elapsed, tolerance)
 
     def _is_seconded(self) -> bool:
         served, limit = self.served, self.lines.corroboration_age_s

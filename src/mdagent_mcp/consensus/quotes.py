@@ -192,7 +192,7 @@ def _reference_price(
     previous: PreviousClose,
     context: QuoteContext,
 ) -> float | None:
-    """What the symbol is known to cost, roughly: from memory, the agreed previous close, or quotes without a say.
+    """What the symbol is known to cost, roughly: a previous close, the last confirmed price, or quotes without a say.
 
     A previous close that one group alone states is no reference: it is in the same unit as that group's price.
     """
@@ -201,6 +201,8 @@ def _reference_price(
         return learned.previous_official_close
     if previous.settled and previous.groups > 1:
         return previous.value
+    if learned is not None and learned.last_price is not None:
+        return learned.last_price
     having_say = set(map(id, voters))
     silent = {o.quote.price for o in observations if o.standing is not Standing.REFUSED and id(o) not in having_say}
     return median_low(silent) if silent else None

@@ -145,9 +145,10 @@ RULES: Final = (
     Rule(
         "cross_source",
         Dimension.CORROBORATION,
-        "Independent sources agree with the served price.",
+        "Independent sources agree with the served price, not all of them so much older that it may have moved since.",
         Severity.MAJOR,
-        "Two vendors of one upstream agreed on every cell of 1,259 bars, errors included: only groups are counted.",
+        "Two vendors of one upstream agreed on every cell of 1,259 bars, errors included: only groups are counted. One "
+        "in a million simulated answers was a stale price that right ones of ten or twenty seconds ago lay near to.",
     ),
     Rule(
         "session_tag",
