@@ -36,6 +36,8 @@ RESERVE_PRICE: Final = 1.0
 SPARES: Final = 1
 """Free sources that are asked beside the set, so that the fastest answers count."""
 SPARE_CHANCE: Final = 0.5
+SPARE_LATENCY_S: Final = 0.5
+"""Usual time from which a source is no spare: where the others are not enough, all would wait for it."""
 MOST_COMPARED: Final = 7
 """Sources that sets are made of; of more only the most useful ones are looked at."""
 _ROUNDS: Final = 6
@@ -261,7 +263,12 @@ def _cheapest(sets: Sequence[_Set]) -> _Set:
 
 def _spares(usable: Sequence[Candidate], chosen: _Set, most: int, *, live: bool) -> tuple[str, ...]:
     free = [
-        c for c in usable if c not in chosen.members and c.price <= _PRICED and c.says(live=live)[0] >= SPARE_CHANCE
+        c
+        for c in usable
+        if c not in chosen.members
+        and c.price <= _PRICED
+        and c.latency_s < SPARE_LATENCY_S
+        and c.says(live=live)[0] >= SPARE_CHANCE
     ]
     heard = {c.upstream_group for c in chosen.members}
     free.sort(key=lambda c: (c.upstream_group in heard, -utility(c, live=live), c.load, c.source))
