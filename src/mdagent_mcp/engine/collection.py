@@ -278,14 +278,14 @@ class Collection:
     def _patience_ends(self, inquiry: Inquiry) -> float:
         """Until when those not heard yet are waited for although something can be shown, monotonic seconds.
 
-        A call that may still raise an answer below a B gets its time from when it was sent, whenever that was: it is
-        paid for, and a second of waiting is worth less than a confirmation.
+        A call that may still raise an answer below a B gets all the patience there is, from when it was sent: it is
+        paid for, and a confirmation is worth more than half a second. One that is known to be silent gets none of it.
         """
-        patience_s = self._patience_s(inquiry)
         if inquiry.usable or not inquiry.awaited:
-            return self._started + patience_s
-        longest_s = LONGEST_PATIENCE * self._options.patience_s
-        return min(max(inquiry.sent_at[s] for s in inquiry.awaited) + patience_s, self._started + longest_s)
+            return self._started + self._patience_s(inquiry)
+        patience_s = self._options.patience_s
+        latest = max(inquiry.sent_at[source] for source in inquiry.awaited)
+        return min(latest + patience_s, self._started + LONGEST_PATIENCE * patience_s)
 
     def _patience_s(self, inquiry: Inquiry) -> float:
         """How long those not heard yet are waited for although something can be shown: a little over their usual time.

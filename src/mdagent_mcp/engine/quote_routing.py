@@ -27,7 +27,7 @@ EXPLORATION: Final = 0.03
 """Share of answers after which a source that was not asked is asked as well, for nobody but the memory."""
 DOUBT_EXPLORATION: Final = 0.3
 """The same share while a source was just found to be other than remembered: a few more outcomes settle it."""
-DAILY_EXPLORATION: Final = 0.1
+DAILY_EXPLORATION: Final = 0.3
 """The same while a cheap source was not heard of today: sources change from one day to another."""
 DAILY_S: Final = 12 * 3600.0
 DAILY_PRICE: Final = 0.05
