@@ -21,11 +21,11 @@ def clock() -> ManualClock:
 
 
 def source(
-    name: str, clock: ManualClock, takes_s: float | None, weight: float, *, group: str = "", fails: bool = False
+    name: str, clock: ManualClock, takes_s: float | None, weight: float, *, fails: bool = False
 ) -> ScriptedSource:
     """A source with a fresh price, or with a failure."""
-    says = {"AAPL": FailureKind.SOURCE_ERROR if fails else 189.5}
-    return ScriptedSource(name, clock, says, takes_s=takes_s, weight=weight, group=group)  # type: ignore[arg-type]
+    says: dict[str, float | FailureKind] = {"AAPL": FailureKind.SOURCE_ERROR if fails else 189.5}
+    return ScriptedSource(name, clock, says, takes_s=takes_s, weight=weight)
 
 
 async def answered(

@@ -115,7 +115,7 @@ def test_the_set_is_the_cheapest_of_those_that_reach_the_grade(
 def test_who_names_no_grade_does_not_buy_sureness_at_any_price() -> None:
     """Two good cheap sources, and a dear third one: it is asked where it costs little, or where a grade is named."""
     first, second = (Candidate(name, name, trust=0.94, latency_s=0.1) for name in "ab")
-    little, much = (Candidate("c", "c", trust=0.9, latency_s=0.1, cost_per_call=cost) for cost in (0.08, 0.4))
+    little, much = (Candidate("c", "c", trust=0.9, latency_s=0.1, cost_per_call=cost) for cost in (0.04, 0.4))
     need = Need(2, fresh=False, live=True)
     assert reach_chance((first, second), need) < REACH <= reach_chance((first, second, much), need)
     asked = [set(choose_wave((first, second, third), need, 3).sources) for third in (little, much)]

@@ -18,7 +18,7 @@ from mdagent_mcp.routing.planning import EQUAL, LATENCY_WEIGHT, Candidate, toll,
 
 REACH: Final = 0.9
 """A set that reaches the grade with this chance is expected to."""
-SURENESS: Final = 0.05
+SURENESS: Final = 0.02
 """What it is worth that a set is expected to reach the grade, in units of trust, beyond the chance of asking in vain.
 
 Without a bound, knowing more would cost more: of unknown sources no set is that sure and expected cost decides, while
