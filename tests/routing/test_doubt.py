@@ -100,3 +100,10 @@ def test_what_speaks_against_memory_is_not_made_up_for_by_what_stayed_as_it_was(
     assert told == compared(Standing(), [answers])
     assert told.is_in_doubt
     assert compared(Standing(odds=0.0), [on_time, complete]).odds > compared(Standing(odds=0.0), [on_time]).odds > 0.0
+
+
+def test_hardly_tested_memory_that_is_refuted_at_once_leaves_open_what_the_source_is_now() -> None:
+    """One outcome that memory took for impossible refutes it; two more tell of the source itself."""
+    once = compared(Standing(), [(True, 0.01, 0.8)])
+    assert (once.belief < 0.5, once.is_in_doubt) == (True, True)
+    assert not compared(compared(once, [(True, 0.01, 0.8)]), [(True, 0.01, 0.8)]).is_in_doubt

@@ -251,6 +251,7 @@ class Collection:
             inquiry.failures[source] = outcome
             return
         inquiry.failures.pop(source, None)
+        inquiry.took_s[source] = self._clock.monotonic() - inquiry.sent_at[source]
         inquiry.quotes.extend(outcome.value)
         inquiry.unjudged = True
         if inquiry.done.is_set():

@@ -67,6 +67,7 @@ class Inquiry:
         failures: sources that had nothing, with the reason.
         asked: every source asked so far, in order.
         sent_at: monotonic instant at which each was asked last.
+        took_s: how long those took that answered with a price, seconds.
         pending: those that have not answered yet.
         unawaited: sources that were silent when they were asked, so that the next are not kept waiting for them.
         judgement: what the quotes come to; None while none is usable.
@@ -88,6 +89,7 @@ class Inquiry:
     failures: dict[str, Failure] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     sent_at: dict[str, float] = field(default_factory=dict)
+    took_s: dict[str, float] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
     unawaited: set[str] = field(default_factory=set)
     judgement: QuoteJudgement | None = None

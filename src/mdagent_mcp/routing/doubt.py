@@ -45,8 +45,11 @@ class Standing:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether outcomes have spoken against memory of it, which they have not refuted: more of them would tell."""
-        return self.outcomes > 0 and 0.5 <= self.belief < SURE
+        """Whether outcomes have spoken against memory of it and more of them would tell.
+
+        They would where memory is not refuted, and where hardly any are known of what the source is now.
+        """
+        return self.outcomes > 0 and self.belief < SURE and (self.belief >= 0.5 or self.outcomes < TESTED_AFTER)
 
 
 def compared(standing: Standing, facets: Iterable[tuple[bool, float, float]]) -> Standing:
