@@ -143,9 +143,19 @@ async def test_a_cheap_source_that_nobody_heard_of_today_is_explored_sooner(cloc
     assert counts == [[0, 0, 0], [1, 0, 0], [1, 0, 0]]
 
 
-async def test_a_source_that_turns_out_better_than_remembered_is_explored_again_soon(clock: ManualClock) -> None:
-    """One that failed ten times answers: by chances that explore nobody else it is asked until that is settled."""
-    sources = named(clock, "abcd", cost_per_call=0.1)
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [(DAILY_PRICE, [[0, 0], [1, 0], [2, 0], [2, 0]]), (2 * DAILY_PRICE, [[0, 0], [1, 0], [1, 0], [1, 0]])],
+    ids=["cheap", "dear"],
+)
+async def test_a_source_that_turns_out_better_than_remembered_is_explored_again_soon(
+    clock: ManualClock, price: float, expected: list[list[int]]
+) -> None:
+    """One that failed ten times answers: by chances that explore nobody else it is asked until that is settled.
+
+    A dear one would hardly be used were it good, and is explored as seldom as ever.
+    """
+    sources = named(clock, "abcd", cost_per_call=price)
     options = CollectionOptions(first_wave=2)
     async with quote_desk(clock, *sources, options=options) as desk:
         for name, kind in (("a", None), ("b", None), ("c", FailureKind.SOURCE_ERROR), ("d", FailureKind.SOURCE_ERROR)):
@@ -157,7 +167,7 @@ async def test_a_source_that_turns_out_better_than_remembered_is_explored_again_
             await desk.engine.answer(question("AAPL", max_age_s=0.0))
             await clock.advance(0.1)
             asked.append([len(s.asked) for s in sources[2:]])
-    assert asked == [[0, 0], [1, 0], [2, 0], [2, 0]]
+    assert asked == expected
 
 
 @pytest.mark.parametrize(("takes_s", "asked"), [(0.0, True), (1.2, False)], ids=["quick by now", "slow as ever"])
