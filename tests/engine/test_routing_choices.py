@@ -27,11 +27,19 @@ def named(clock: ManualClock, names: str, **more: float) -> list[ScriptedSource]
     return [ScriptedSource(name, clock, {"AAPL": 189.5}, **more) for name in names]  # type: ignore[arg-type]
 
 
-def teach(desk: Desk, source: str, outcomes: int, kind: FailureKind | None = None, *, delay_s: float = 0.5) -> None:
+def teach(
+    desk: Desk,
+    source: str,
+    outcomes: int,
+    kind: FailureKind | None = None,
+    *,
+    delay_s: float = 0.5,
+    took_s: float = 0.1,
+) -> None:
     """Let memory see so many calls of a source."""
     memory, now = desk.parts.memory, desk.clock.now()
     for _ in range(outcomes):
-        memory.listen(Fetched(source, Endpoint.QUOTE, ("AAPL",), now, 0.1, kind))
+        memory.listen(Fetched(source, Endpoint.QUOTE, ("AAPL",), now, took_s, kind))
         if kind is None:
             memory.listen(Judged(source, "AAPL", Endpoint.QUOTE, now, agreed=True, delay_s=delay_s, complete=True))
 
@@ -135,9 +143,19 @@ async def test_a_cheap_source_that_nobody_heard_of_today_is_explored_sooner(cloc
     assert counts == [[0, 0, 0], [1, 0, 0], [1, 0, 0]]
 
 
-async def test_a_source_that_turns_out_better_than_remembered_is_explored_again_soon(clock: ManualClock) -> None:
-    """One that failed ten times answers: by chances that explore nobody else it is asked until that is settled."""
-    sources = named(clock, "abcd", cost_per_call=0.1)
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [(DAILY_PRICE, [[0, 0], [1, 0], [2, 0], [2, 0]]), (2 * DAILY_PRICE, [[0, 0], [1, 0], [1, 0], [1, 0]])],
+    ids=["cheap", "dear"],
+)
+async def test_a_source_that_turns_out_better_than_remembered_is_explored_again_soon(
+    clock: ManualClock, price: float, expected: list[list[int]]
+) -> None:
+    """One that failed ten times answers: by chances that explore nobody else it is asked until that is settled.
+
+    A dear one would hardly be used were it good, and is explored as seldom as ever.
+    """
+    sources = named(clock, "abcd", cost_per_call=price)
     options = CollectionOptions(first_wave=2)
     async with quote_desk(clock, *sources, options=options) as desk:
         for name, kind in (("a", None), ("b", None), ("c", FailureKind.SOURCE_ERROR), ("d", FailureKind.SOURCE_ERROR)):
@@ -149,7 +167,27 @@ async def test_a_source_that_turns_out_better_than_remembered_is_explored_again_
             await desk.engine.answer(question("AAPL", max_age_s=0.0))
             await clock.advance(0.1)
             asked.append([len(s.asked) for s in sources[2:]])
-    assert asked == [[0, 0], [1, 0], [2, 0], [2, 0]]
+    assert asked == expected
+
+
+@pytest.mark.parametrize(("takes_s", "asked"), [(0.0, True), (1.2, False)], ids=["quick by now", "slow as ever"])
+async def test_a_free_source_remembered_as_slow_is_asked_as_soon_as_it_proves_quick(
+    clock: ManualClock, takes_s: float, asked: bool
+) -> None:
+    """It is explored, found to be quick, explored again, and from then on asked in the place of one that costs."""
+    sources = named(clock, "ab", cost_per_call=0.4)
+    slow = ScriptedSource("slow", clock, {"AAPL": 189.5}, takes_s=takes_s)
+    async with quote_desk(clock, *sources, slow) as desk:
+        for source in sources:
+            teach(desk, source.name, 30)
+        teach(desk, "slow", 30, took_s=1.2)
+        desk.parts.rng.random = lambda: 0.0  # type: ignore[method-assign]
+        for _ in range(8):
+            await desk.engine.answer(question("AAPL", max_age_s=0.0))
+            await clock.advance(2.0)
+        (plan, *earlier) = desk.parts.router.plans()
+    assert {*earlier[-1].asked} == {"a", "b"}
+    assert ("slow" in plan.asked) is asked
 
 
 async def test_memory_that_proves_wrong_is_given_up_within_a_few_questions(clock: ManualClock) -> None:

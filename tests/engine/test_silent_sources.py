@@ -38,6 +38,7 @@ async def answered(
     """
     found: list[tuple[float, QuoteAnswer]] = []
     async with quote_desk(clock, *sources, options=CollectionOptions(first_wave=2)) as desk:
+        desk.parts.rng.random = lambda: 0.99  # type: ignore[method-assign]
         for name in [each.name for each in sources] * (20 if usual_s else 0):
             desk.parts.memory.listen(Fetched(name, Endpoint.QUOTE, ("MSFT",), OPEN_MARKET, usual_s, None))
 
@@ -53,7 +54,7 @@ async def answered(
 
 @pytest.mark.parametrize(
     ("silent", "known", "took_s", "voices"),
-    [(True, True, 0.2, 2), (False, True, 0.3, 1), (True, False, 0.3, 2), (False, False, 0.45, 1)],
+    [(True, True, 0.2, 2), (False, True, 0.3, 2), (True, False, 0.3, 2), (False, False, 0.45, 1)],
 )
 async def test_a_silent_source_is_asked_and_waited_for_no_longer_than_it_usually_takes(
     clock: ManualClock, silent: bool, known: bool, took_s: float, voices: int

@@ -91,3 +91,19 @@ def test_one_outcome_that_memory_took_for_improbable_leaves_it_in_doubt_until_it
     assert once.is_in_doubt
     assert not compared(compared(once, [better]), [better]).is_in_doubt
     assert not compared(once, [as_ever]).is_in_doubt
+
+
+def test_what_speaks_against_memory_is_not_made_up_for_by_what_stayed_as_it_was() -> None:
+    """A source that used to fail answers, as fresh and as complete as ever: it is in doubt what it is."""
+    answers, on_time, complete = (True, 0.5, 0.8), (True, 0.97, 0.85), (True, 0.95, 0.7)
+    told = compared(Standing(), [answers, on_time, complete])
+    assert told == compared(Standing(), [answers])
+    assert told.is_in_doubt
+    assert compared(Standing(odds=0.0), [on_time, complete]).odds > compared(Standing(odds=0.0), [on_time]).odds > 0.0
+
+
+def test_hardly_tested_memory_that_is_refuted_at_once_leaves_open_what_the_source_is_now() -> None:
+    """One outcome that memory took for impossible refutes it; two more tell of the source itself."""
+    once = compared(Standing(), [(True, 0.01, 0.8)])
+    assert (once.belief < 0.5, once.is_in_doubt) == (True, True)
+    assert not compared(compared(once, [(True, 0.01, 0.8)]), [(True, 0.01, 0.8)]).is_in_doubt

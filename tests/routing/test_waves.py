@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdagent_mcp.routing.planning import EQUAL, Candidate, asking_order, toll, utility
+from mdagent_mcp.routing.planning import EQUAL, LATENCY_WEIGHT, Candidate, asking_order, toll, utility
 from mdagent_mcp.routing.waves import (
+    MISS,
     REACH,
     RESERVE_PRICE,
     SURENESS,
@@ -81,6 +83,14 @@ def test_one_more_source_never_lowers_the_chance(chosen: tuple[Candidate, ...], 
     assert reach_chance(chosen, need) >= reach_chance(chosen[:-1], need) - 1e-9
 
 
+def cost_of(chosen: Sequence[Candidate], need: Need) -> float:
+    """What a set is expected to cost, each of its sources being heard when it usually answers."""
+    fastest_first = sorted(chosen, key=lambda c: c.latency_s)
+    return expected_cost(
+        fastest_first, [reach_chance(fastest_first[:count], need) for count in range(1, len(fastest_first) + 1)]
+    )
+
+
 @settings(deadline=None)  # all sets are compared
 @given(several, needs, st.integers(1, 3))
 def test_the_set_is_the_cheapest_of_those_that_reach_the_grade(
@@ -94,18 +104,18 @@ def test_the_set_is_the_cheapest_of_those_that_reach_the_grade(
     chosen = tuple(c for c in found if c.source in wave.sources)
     assert 1 <= len(wave.asked) <= most
     assert set(wave.asked) <= {c.source for c in usable}
-    cost = {s: expected_cost(s, reach_chance(s, need)) for s in sets}
+    cost = {s: cost_of(s, need) for s in sets}
     if not reaching or (not need.urgent and min(cost[s] for s in reaching) > min(cost.values()) + SURENESS - 1e-9):
         return
     assert reach_chance(chosen, need) >= REACH - 1e-9
     least = min(cost[s] for s in reaching)
-    assert expected_cost(chosen, reach_chance(chosen, need)) <= least + EQUAL + 1e-9
+    assert cost_of(chosen, need) <= least + EQUAL + 1e-9
 
 
 def test_who_names_no_grade_does_not_buy_sureness_at_any_price() -> None:
     """Two good cheap sources, and a dear third one: it is asked where it costs little, or where a grade is named."""
     first, second = (Candidate(name, name, trust=0.94, latency_s=0.1) for name in "ab")
-    little, much = (Candidate("c", "c", trust=0.9, latency_s=0.1, cost_per_call=cost) for cost in (0.08, 0.4))
+    little, much = (Candidate("c", "c", trust=0.9, latency_s=0.1, cost_per_call=cost) for cost in (0.04, 0.4))
     need = Need(2, fresh=False, live=True)
     assert reach_chance((first, second), need) < REACH <= reach_chance((first, second, much), need)
     asked = [set(choose_wave((first, second, third), need, 3).sources) for third in (little, much)]
@@ -153,11 +163,12 @@ def test_two_sure_sources_are_enough_and_three_doubtful_ones_are_asked() -> None
 
 
 def test_a_free_source_is_asked_beside_the_set_so_that_the_fastest_answers_count() -> None:
-    """One, and none that is hardly ever right."""
+    """One, and none that is hardly ever right or would keep everybody waiting."""
     free = tuple(source(name, 0.995, load=4.0) for name in "abc")
     wave = choose_wave(free, Need(), 3)
     assert (len(wave.sources), len(wave.spares)) == (2, 1)
     assert choose_wave((*free[:2], replace(free[2], trust=0.3)), Need(), 3).spares == ()
+    assert choose_wave((*free[:2], replace(free[2], latency_s=1.2)), Need(), 3).spares == ()
 
 
 def test_a_source_whose_quota_runs_short_is_kept_for_those_that_need_it() -> None:
@@ -199,3 +210,21 @@ def test_equals_share_the_calls() -> None:
     assert sum(sent.values()) == 80
     shares = request_shares(equals, live=True)
     assert max(shares.values()) - min(shares.values()) < 0.1
+
+
+def test_a_fast_third_source_is_worth_its_price_where_one_would_wait_for_a_slow_second() -> None:
+    """One waits until two have answered, not for all: the same call is not made where the second is as fast."""
+    first, slow, third = source("a", latency_s=0.1), source("b", latency_s=0.8), source("c", latency_s=0.1)
+    dear = replace(third, cost_per_call=0.2)
+    assert set(choose_wave((first, slow, dear), Need(), 3).asked) == {"a", "c"}
+    assert expected_cost((first, slow), (0.0, 0.9)) == pytest.approx(LATENCY_WEIGHT * 0.8 + MISS * 0.1)
+    assert expected_cost((first, third, slow), (0.0, 0.8, 0.95)) == pytest.approx(
+        LATENCY_WEIGHT * (0.8 * 0.1 + 0.15 * 0.8 + 0.05 * 0.8) + MISS * 0.05
+    )
+
+
+def test_a_source_that_cannot_help_is_not_asked_because_it_is_cheap() -> None:
+    """It is fast and late; the two that could confirm each other cost something and are known little of."""
+    late = source("late", 1.0, current=0.01, fresh=0.01, latency_s=0.05, cost_per_call=0.01)
+    unknown = [source(name, 0.75, cost_per_call=0.3, latency_s=0.3) for name in "ab"]
+    assert set(choose_wave((late, *unknown), Need(), 3).sources) == {"a", "b"}

@@ -29,6 +29,8 @@ SMALLEST_WAIT_S: Final = 0.001
 SHORTEST_PATIENCE_S: Final = 0.2
 PATIENCE_FACTOR: Final = 1.5
 """Of the usual time of a silent source; beyond it what is in hand is given, where it can be."""
+LONGEST_PATIENCE: Final = 2.0
+"""Of the patience of the options, counted from the question: what the waves of an unconfirmed answer get together."""
 VOICES_OF_AN_A: Final = 2
 """Sources that have to say the same before an answer can be an A."""
 ROUNDS_OF_AN_ANSWER: Final = 12
@@ -161,7 +163,7 @@ class Collection:
         elapsed = now - self._started
         shown = inquiry.presentable and inquiry.key.min_grade is None
         exhausted = not inquiry.pending and not self._hooks.order(inquiry)
-        impatient = shown and elapsed >= self._patience_s(inquiry)
+        impatient = shown and now >= self._patience_ends(inquiry)
         settled = inquiry.good_enough_at is not None and now >= inquiry.good_enough_at + SETTLE_S
         if inquiry.satisfied or exhausted or impatient or settled or elapsed >= self._options.deadline_s:
             self._end(inquiry)
@@ -225,6 +227,7 @@ class Collection:
             for source in wave:
                 by_source[source].append(inquiry)
                 inquiry.asked.append(source)
+                inquiry.sent_at[source] = inquiry.wave_started
                 inquiry.pending.add(source)
         self._hooks.sent(by_source)
         for source, asking in by_source.items():
@@ -248,6 +251,7 @@ class Collection:
             inquiry.failures[source] = outcome
             return
         inquiry.failures.pop(source, None)
+        inquiry.took_s[source] = self._clock.monotonic() - inquiry.sent_at[source]
         inquiry.quotes.extend(outcome.value)
         inquiry.unjudged = True
         if inquiry.done.is_set():
@@ -272,6 +276,18 @@ class Collection:
         elif inquiry.good_enough_at is None:
             inquiry.good_enough_at = self._clock.monotonic()
 
+    def _patience_ends(self, inquiry: Inquiry) -> float:
+        """Until when those not heard yet are waited for although something can be shown, monotonic seconds.
+
+        A call that may still confirm an answer below a B gets all the patience there is, from when it was sent: it is
+        paid for, and a confirmation is worth more than half a second. One that is known to be silent gets none of it.
+        """
+        if inquiry.usable or inquiry.confirmed or not inquiry.awaited:
+            return self._started + self._patience_s(inquiry)
+        patience_s = self._options.patience_s
+        latest = max(inquiry.sent_at[source] for source in inquiry.awaited)
+        return min(latest + patience_s, self._started + LONGEST_PATIENCE * patience_s)
+
     def _patience_s(self, inquiry: Inquiry) -> float:
         """How long those not heard yet are waited for although something can be shown: a little over their usual time.
 
@@ -290,7 +306,7 @@ class Collection:
             usual = self._options.hedge_after_s if inquiry.hedged else self._hooks.hedge_after_s(inquiry)
             instants.append(inquiry.wave_started + min(usual, self._options.hedge_after_s))
             if inquiry.presentable and inquiry.key.min_grade is None:
-                instants.append(self._started + self._patience_s(inquiry))
+                instants.append(self._patience_ends(inquiry))
             if inquiry.unjudged:
                 instants.append(self._started + SHORTEST_PATIENCE_S)
             if inquiry.good_enough_at is not None:

@@ -66,6 +66,8 @@ class Inquiry:
         quotes: what sources said so far.
         failures: sources that had nothing, with the reason.
         asked: every source asked so far, in order.
+        sent_at: monotonic instant at which each was asked last.
+        took_s: how long those took that answered with a price, seconds.
         pending: those that have not answered yet.
         unawaited: sources that were silent when they were asked, so that the next are not kept waiting for them.
         judgement: what the quotes come to; None while none is usable.
@@ -86,6 +88,8 @@ class Inquiry:
     quotes: list[Quote] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    sent_at: dict[str, float] = field(default_factory=dict)
+    took_s: dict[str, float] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
     unawaited: set[str] = field(default_factory=set)
     judgement: QuoteJudgement | None = None
@@ -141,8 +145,12 @@ class Inquiry:
     @property
     def good_enough(self) -> bool:
         """Whether nobody else needs to be asked: a B that two groups confirm lacks no second opinion."""
-        wanted = self.key.min_grade is None and self.confirmed
-        return wanted and self.judgement is not None and at_least(self.judgement.grade, Grade.B)
+        return self.key.min_grade is None and self.confirmed and self.usable
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is an answer that may be acted upon without a second look: B or better."""
+        return self.judgement is not None and at_least(self.judgement.grade, Grade.B)
 
     @property
     def presentable(self) -> bool:

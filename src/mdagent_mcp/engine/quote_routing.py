@@ -27,11 +27,11 @@ EXPLORATION: Final = 0.03
 """Share of answers after which a source that was not asked is asked as well, for nobody but the memory."""
 DOUBT_EXPLORATION: Final = 0.3
 """The same share while a source was just found to be other than remembered: a few more outcomes settle it."""
-DAILY_EXPLORATION: Final = 0.1
+DAILY_EXPLORATION: Final = 0.3
 """The same while a cheap source was not heard of today: sources change from one day to another."""
 DAILY_S: Final = 12 * 3600.0
 DAILY_PRICE: Final = 0.05
-"""What a call may cost that is made once a day for this alone."""
+"""What a call may cost that is made once a day, or because memory is in doubt, for this alone."""
 EXPLORED_PRICE: Final = 0.25
 """What such a call may cost: three in a hundred of them are worth knowing of a source that has become good."""
 VOICES: Final[Mapping[Grade, int]] = {Grade.A: 2, Grade.B: 2, Grade.C: 1, Grade.D: 1, Grade.F: 1}
@@ -76,7 +76,7 @@ class QuoteRouting:
         if chance >= (DOUBT_EXPLORATION if doubted else DAILY_EXPLORATION):
             return None
         unseen = {c: self._unseen_s(c, inquiry.instrument) for c in self._explorable(inquiry)}
-        eligible = [c for c in unseen if c.source in doubted]
+        eligible = [c for c in unseen if c.source in doubted and c.price <= DAILY_PRICE]
         if not eligible and chance < DAILY_EXPLORATION:
             eligible = [c for c in unseen if c.price <= DAILY_PRICE and unseen[c] >= DAILY_S]
         if not eligible and chance < EXPLORATION:

@@ -358,7 +358,8 @@ class QuoteEngine:
                 inquiry.told.add(told.source)
                 delay_s = delays.get(told.source)
                 complete = stated.get(told.source)
-                self._routing.heard(inquiry, told.source, Heard(told.agreed is not False, delay_s, complete))
+                heard = Heard(told.agreed is not False, delay_s, complete, inquiry.took_s.get(told.source))
+                self._routing.heard(inquiry, told.source, heard)
                 self._parts.emit(
                     Judged(
                         source=told.source,

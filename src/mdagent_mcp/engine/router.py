@@ -33,11 +33,13 @@ from mdagent_mcp.resilience.latency import EMPTY
 from mdagent_mcp.routing.doubt import Standing, compared, doubt_spread
 from mdagent_mcp.routing.expectation import (
     NOTHING,
+    QUICK_S,
     Evidence,
     Experience,
     chance_right,
     share_complete,
     share_fresh,
+    share_quick,
     usual_latency_s,
 )
 from mdagent_mcp.routing.planning import Candidate, utility
@@ -77,12 +79,13 @@ class _Reckoned:
 class Heard(NamedTuple):
     """What became of asking a source: whether it was right, how late its price was, whether it stated all there is.
 
-    None where that is not known.
+    And how long the call took. None where that is not known.
     """
 
     right: bool
     delay_s: float | None = None
     complete: bool | None = None
+    took_s: float | None = None
 
 
 class AskedFor(NamedTuple):
@@ -258,6 +261,8 @@ class Router:
             ]
         if heard.complete is not None:
             facets.append((heard.complete, share_complete(then), share_complete(unknown)))
+        if heard.took_s is not None:
+            facets.append((heard.took_s <= QUICK_S, share_quick(then), share_quick(unknown)))
         return compared(standing, facets)
 
     def _believed(self, keys: Sequence[CellKey], cells: Sequence[Cell | None], belief: float) -> list[Cell | None]:
@@ -306,6 +311,7 @@ def _experience(trust: float, cells: Sequence[Cell | None], now: float) -> Exper
         delay=EMPTY if of_class is None else of_class.delay,
         seconds=0.0 if of_class is None else of_class.recent_s,
         calls=0.0 if of_class is None else of_class.recent_calls,
+        latency=EMPTY if of_class is None else of_class.latency,
     )
 
 

@@ -45,21 +45,29 @@ class Standing:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether outcomes have spoken against memory of it, which they have not refuted: more of them would tell."""
-        return self.outcomes > 0 and 0.5 <= self.belief < SURE
+        """Whether outcomes have spoken against memory of it and more of them would tell.
+
+        They would where memory is not refuted, and where hardly any are known of what the source is now.
+        """
+        return self.outcomes > 0 and self.belief < SURE and (self.belief >= 0.5 or self.outcomes < TESTED_AFTER)
 
 
 def compared(standing: Standing, facets: Iterable[tuple[bool, float, float]]) -> Standing:
     """The standing after one more outcome.
+
+    What speaks against memory is not made up for by what stayed as it was: a source that failed and no longer does is
+    another one although it states as much as ever. So the facet that speaks against it most decides, where one does.
 
     Args:
         standing: before it.
         facets: of the outcome (that it was right, in time, complete): whether it was so, the chance of that as memory
             has it, and the chance where nothing is known of the source.
     """
-    odds = standing.odds
-    for seen, remembered, unknown in facets:
-        odds += math.log(_likelihood(remembered, seen=seen) / _likelihood(unknown, seen=seen))
+    told = [
+        math.log(_likelihood(known, seen=seen) / _likelihood(unknown, seen=seen)) for seen, known, unknown in facets
+    ]
+    against = min(told, default=0.0)
+    odds = standing.odds + (against if against < 0.0 else sum(told))
     return replace(standing, odds=min(FULL_ODDS, max(LEAST_ODDS, odds)), outcomes=standing.outcomes + 1)
 
 

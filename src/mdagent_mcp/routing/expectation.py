@@ -26,6 +26,10 @@ DECLARED_COMPLETE: Final = 0.7
 """Chance that an unknown source states all."""
 UNKNOWN_LATENCY_S: Final = 0.3
 """Taken for a source that never answered."""
+QUICK_S: Final = 0.5
+"""A call that takes longer hardly helps an answer."""
+DECLARED_QUICK: Final = 0.8
+"""Chance that an unknown source answers within that."""
 LATENCY_WORTH: Final = 2.0
 """Calls that this assumption is worth."""
 
@@ -59,6 +63,7 @@ class Experience:
         delay: how late its prices were in that class while the market traded, seconds.
         seconds: that recent answers in that class took together.
         calls: how many there were.
+        latency: how long its calls in that class took over the long run, seconds.
     """
 
     trust: float
@@ -69,6 +74,7 @@ class Experience:
     delay: LatencyHistogram = field(default_factory=lambda: EMPTY)
     seconds: float = 0.0
     calls: float = 0.0
+    latency: LatencyHistogram = field(default_factory=lambda: EMPTY)
 
 
 def chance_right(experience: Experience) -> float:
@@ -94,6 +100,13 @@ def share_complete(experience: Experience) -> float:
     """How probable it is that it states all that a complete answer has."""
     seen = experience.complete
     return (seen.right + COMPLETE_WORTH * DECLARED_COMPLETE) / (seen.total + COMPLETE_WORTH)
+
+
+def share_quick(experience: Experience) -> float:
+    """How probable it is that it answers within `QUICK_S`."""
+    known = experience.latency.total
+    quick = known * share_within(experience.latency, QUICK_S)
+    return (quick + PRIOR_WORTH * DECLARED_QUICK) / (known + PRIOR_WORTH)
 
 
 def usual_latency_s(experience: Experience) -> float:

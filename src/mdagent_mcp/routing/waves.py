@@ -18,21 +18,26 @@ from mdagent_mcp.routing.planning import EQUAL, LATENCY_WEIGHT, Candidate, toll,
 
 REACH: Final = 0.9
 """A set that reaches the grade with this chance is expected to."""
-SURENESS: Final = 0.05
+SURENESS: Final = 0.02
 """What it is worth that a set is expected to reach the grade, in units of trust, beyond the chance of asking in vain.
 
 Without a bound, knowing more would cost more: of unknown sources no set is that sure and expected cost decides, while
 of well-known ones the sure set would be bought at any price.
 """
-MISS: Final = 0.3
+MISS: Final = 0.2
 """What it costs to have asked in vain, in units of trust."""
 HOPELESS: Final = 0.2
-"""A need that no set reaches with this chance is not the one to choose by."""
+"""A set that reaches a need with less than this chance is not asked for it, however little it costs.
+
+A need that no set reaches with this chance is not the one to choose by.
+"""
 RESERVE_PRICE: Final = 1.0
 """Price from which a source is kept for those that cannot do without it."""
 SPARES: Final = 1
 """Free sources that are asked beside the set, so that the fastest answers count."""
 SPARE_CHANCE: Final = 0.5
+SPARE_LATENCY_S: Final = 0.5
+"""Usual time from which a source is no spare: where the others are not enough, all would wait for it."""
 MOST_COMPARED: Final = 7
 """Sources that sets are made of; of more only the most useful ones are looked at."""
 _ROUNDS: Final = 6
@@ -179,10 +184,22 @@ def _enough(groups: Iterable[tuple[float, float, bool]], voices: int) -> float:
     return total - sum(fewer)
 
 
-def expected_cost(chosen: Sequence[Candidate], chance: float) -> float:
-    """What asking these sources at once is expected to cost, in units of trust: calls, time, and asking again."""
-    slowest = max((c.latency_s for c in chosen), default=0.0)
-    return sum(map(toll, chosen)) + LATENCY_WEIGHT * slowest + MISS * (1.0 - chance)
+def expected_cost(chosen: Sequence[Candidate], chances: Sequence[float]) -> float:
+    """What asking these sources at once is expected to cost, in units of trust: calls, time, and asking again.
+
+    One waits until the need is met, not for whoever is slowest; for everybody only where it is not met.
+
+    Args:
+        chosen: who is asked, the fastest first.
+        chances: that the need is met by the first of them alone, by the first two, and so on.
+    """
+    waited_s, before = 0.0, 0.0
+    for candidate, chance in zip(chosen, chances, strict=True):
+        waited_s += candidate.latency_s * max(0.0, chance - before)
+        before = max(before, chance)
+    missed = 1.0 - before
+    waited_s += missed * max((c.latency_s for c in chosen), default=0.0)
+    return sum(map(toll, chosen)) + LATENCY_WEIGHT * waited_s + MISS * missed
 
 
 @lru_cache(maxsize=512)
@@ -199,7 +216,8 @@ def choose_wave(candidates: tuple[Candidate, ...], need: Need, most: int) -> Wav
         return Wave((), (), 0.0, 0.0, need)
     for attainable in _relaxed(need):
         sets = list(_sets(usable, attainable, most))
-        if max(s.chance for s in sets) >= HOPELESS:
+        if hopeful := [s for s in sets if s.chance >= HOPELESS]:
+            sets = hopeful
             break
     chosen = _cheapest(_worthwhile(sets, urgent=need.urgent))
     names = tuple(c.source for c in sorted(chosen.members, key=lambda c: (-utility(c, live=need.live), c.source)))
@@ -219,10 +237,14 @@ def _relaxed(need: Need) -> Iterator[Need]:
 
 def _sets(usable: Sequence[Candidate], need: Need, most: int) -> Iterator[_Set]:
     best = sorted(usable, key=lambda c: (-utility(c, live=need.live), c.load, c.source))[:MOST_COMPARED]
+    best.sort(key=lambda c: c.latency_s)
+    reached: dict[tuple[int, ...], tuple[float, ...]] = {(): ()}
     for size in range(1, min(most, len(best)) + 1):
-        for members in combinations(best, size):
-            chance = reach_chance(members, need)
-            yield _Set(members, chance, expected_cost(members, chance))
+        for places in combinations(range(len(best)), size):
+            members = tuple(best[place] for place in places)
+            # What those without the slowest reach was reckoned before.
+            reached[places] = (*reached[places[:-1]], reach_chance(members, need))
+            yield _Set(members, reached[places][-1], expected_cost(members, reached[places]))
 
 
 def _worthwhile(sets: Sequence[_Set], *, urgent: bool) -> Sequence[_Set]:
@@ -241,7 +263,12 @@ def _cheapest(sets: Sequence[_Set]) -> _Set:
 
 def _spares(usable: Sequence[Candidate], chosen: _Set, most: int, *, live: bool) -> tuple[str, ...]:
     free = [
-        c for c in usable if c not in chosen.members and c.price <= _PRICED and c.says(live=live)[0] >= SPARE_CHANCE
+        c
+        for c in usable
+        if c not in chosen.members
+        and c.price <= _PRICED
+        and c.latency_s < SPARE_LATENCY_S
+        and c.says(live=live)[0] >= SPARE_CHANCE
     ]
     heard = {c.upstream_group for c in chosen.members}
     free.sort(key=lambda c: (c.upstream_group in heard, -utility(c, live=live), c.load, c.source))
