@@ -243,9 +243,7 @@ class Source:
         async with anyio.create_task_group() as tasks:
             for portion in portions:
                 tasks.start_soon(send, portion)
-        return Asked(
-            {s: told for asked in heard for s, told in asked.answer.items()}, sum(asked.calls for asked in heard)
-        )
+        return Asked({s: t for each in heard for s, t in each.answer.items()}, sum(each.calls for each in heard))
 
     async def _send_portion(self, portion: Portion, manner: Manner) -> Asked[QuoteOutcomes]:
         asking = self._asking(manner)
