@@ -166,7 +166,7 @@ class Collection:
         now = self._clock.monotonic()
         elapsed = now - self._started
         shown = inquiry.presentable and inquiry.key.min_grade is None
-        exhausted = not inquiry.pending and not self._hooks.order(inquiry)
+        exhausted = not inquiry.satisfied and not inquiry.pending and not self._hooks.order(inquiry)
         impatient = shown and elapsed >= self._patience_s(inquiry)
         settled = inquiry.good_enough_at is not None and now >= inquiry.good_enough_at + SETTLE_S
         if inquiry.satisfied or exhausted or impatient or settled or elapsed >= self._options.deadline_s:

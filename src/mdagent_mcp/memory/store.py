@@ -220,7 +220,7 @@ class Memory:
     def source_knowledge(self, source: str) -> SourceKnowledge | None:
         """What is known about a source now; None when nothing is."""
         if source not in self._stored.views:
-            cell = self._cell(CellKey(source))
+            cell = self.cell(CellKey(source))
             self._stored.views[source] = None if cell is None else source_knowledge(source, cell)
         return self._stored.views[source]
 
