@@ -86,7 +86,7 @@ class Columns:
         cells: open, high, low, close, volume and adjusted close, each as long as `stamps`.
     """
 
-    stamps: Sequence[int] | Sequence[datetime]
+    stamps: Sequence[int | datetime]
     cells: tuple[Sequence[float | None], ...]
 
     def row(self, place: int) -> Row:
@@ -289,7 +289,7 @@ def _columns(result: Json) -> Columns:
     return Columns(times, tuple(columns))
 
 
-def _times(stamps: Json) -> Sequence[int] | Sequence[datetime]:
+def _times(stamps: Json) -> Sequence[int | datetime]:
     """The starts of a chart's rows; only what is no plain epoch is looked at closely."""
     plain = stamps.value if isinstance(stamps.value, list) else ()
     if plain and all(type(stamp) is int for stamp in plain):
