@@ -214,12 +214,14 @@ def reliability(cell: Cell) -> Reliability:
 def learn_fetched(event: Fetched) -> Iterator[tuple[CellKey, Cell]]:
     """What the end of a call teaches: about the source, about each asset class and each symbol it asked for."""
     symbols = event.symbols[:SYMBOLS_PER_EVENT]
-    yield CellKey(event.source), _of_call(event, max(1, len(symbols)))
+    one = _of_call(event, 1)  # nearly every call asks for one, and then all three are the same
+    yield CellKey(event.source), one if len(symbols) <= 1 else _of_call(event, len(symbols))
     endpoint = family(event.endpoint)
     classes = [asset_class(symbol) for symbol in symbols]
     for name in dict.fromkeys(classes):
-        yield CellKey(event.source, endpoint, f"asset:{name}"), _of_call(event, classes.count(name))
-    of_one = replace(_of_call(event, 1), latency=EMPTY)
+        count = classes.count(name)
+        yield CellKey(event.source, endpoint, f"asset:{name}"), one if count == 1 else _of_call(event, count)
+    of_one = replace(one, latency=EMPTY)
     for symbol in symbols:
         yield CellKey(event.source, endpoint, f"symbol:{symbol}"), of_one
 
