@@ -36,7 +36,7 @@ ROUNDS_OF_AN_ANSWER: Final = 24
 
 Up to 22 until standard output has taken it, which is done in a thread: learning would keep that from the interpreter.
 """
-ROUNDS_OF_A_REQUEST: Final = 2
+ROUNDS_OF_A_REQUEST: Final = 3
 """Rounds until the first wave's requests are on their way, which thinking about the next one lets go first."""
 SETTLE_S: Final = 0.1
 """How long a confirmed answer waits for sources that were asked at the same time and may be fresher still."""
