@@ -75,7 +75,7 @@ async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
         def keep(_answer: QuoteAnswer) -> None:
             raise OSError("no space left")
 
-        monkeypatch.setattr(desk.parts.memory, "keep", keep)
+        monkeypatch.setattr(desk.parts.memory, "hold", keep)
         with caplog.at_level(logging.ERROR, "mdagent_mcp"):
             answer = await desk.engine.answer(question("AAPL"))
     assert [(q.symbol, q.price, q.grade) for q in answer.quotes] == [("AAPL", 189.5, Grade.A)]

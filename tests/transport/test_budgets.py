@@ -380,3 +380,29 @@ def test_a_server_that_dies_and_comes_back_empty_changes_no_limit(server: Valkey
         again.stop()
     assert worst(admitted, quota) <= quota.limit
     assert len(admitted) >= 0.95 * usable(admitted, quota)
+
+
+class WrittenStore(PrivateStore):
+    """A store that counts what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = 0
+
+    async def swap(self, account: str, revision: int, text: str) -> bool:
+        self.written += 1
+        return await super().swap(account, revision, text)
+
+
+async def test_a_call_that_counts_against_no_quota_writes_nothing_and_a_rest_is_shared_all_the_same() -> None:
+    """Nobody needs to hear of it; that the vendor wants to be left alone, everybody does."""
+    clock, store = ManualClock(NOON), WrittenStore()
+    one, other = (Budget("invented", (), clock, store) for _ in range(2))
+    admitted = [await one.admit(1) for _ in range(3)]
+    assert (admitted, store.written, one.usage()) == ([Admission(allowed=True)] * 3, 0, ())
+    await one.rest(30.0, FailureKind.THROTTLED)
+    assert store.written == 1
+    assert await other.admit(1) == Admission(allowed=False, wait_s=30.0)
+    assert other.resting() == (FailureKind.THROTTLED, 30.0)
+    await clock.advance(31.0)
+    assert (await other.admit(1), other.resting(), store.written) == (Admission(allowed=True), None, 1)

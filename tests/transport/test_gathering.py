@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -417,3 +418,14 @@ async def test_a_gathered_call_that_hangs_ends_for_everybody_with_the_time_limit
             await bench.clock.advance(4.1)
     assert answers == dict.fromkeys("ABC", Failure("invented", FailureKind.TIMEOUT, "no answer within 4.0 s"))
     assert [request.url.path for request in bench.web.requests] == ["/batch"]
+
+
+async def test_a_call_of_its_own_is_sent_in_the_round_after_the_window_was_opened() -> None:
+    """Two rounds after the asker's own: an answer waits for every round that its slowest source's request takes."""
+    async with table() as t:
+        t.ask("one", "AAPL")
+        for _ in range(3):
+            await checkpoint()
+        assert t.vendors.sent == [(0.0, ("AAPL",))]
+        await t.clock.advance(1.0)
+    assert t.heard["one"].answer == expected("AAPL")

@@ -397,3 +397,19 @@ def test_an_after_hours_bar_not_newer_than_the_close_is_no_print() -> None:
     chart["indicators"]["quote"] = [{k: v[:3] for k, v in chart["indicators"]["quote"][0].items()}]
     quotes = read_chart(payload, "2026-03-18T20:00:30")
     assert [quote.event_time for quote in quotes] == [utc("2026-03-18T20:00:01")]
+
+
+@pytest.mark.parametrize(
+    ("name", "received_at"),
+    [
+        ("chart_quote_open.json", "2026-03-18T15:04:11"),
+        ("chart_quote_after_hours.json", "2026-03-18T21:17:05"),
+        ("chart_quote_before_open.json", "2026-03-19T12:42:30"),
+    ],
+)
+def test_a_chart_whose_stamps_are_no_plain_whole_numbers_reads_the_same(name: str, received_at: str) -> None:
+    """Rows are looked up by their stamps, in whichever of JSON's two spellings of a number these come."""
+    payload, plain = load(name), read_chart(load(name), received_at)
+    result = chart_of(payload)
+    result["timestamp"] = [float(stamp) for stamp in result["timestamp"]]
+    assert read_chart(payload, received_at) == plain

@@ -33,8 +33,13 @@ LONGEST_PATIENCE: Final = 2.0
 """Of the patience of the options, counted from the question: what the waves of an unconfirmed answer get together."""
 VOICES_OF_AN_A: Final = 2
 """Sources that have to say the same before an answer can be an A."""
-ROUNDS_OF_AN_ANSWER: Final = 12
-"""Rounds of the event loop that an answer takes on its way out, which learning from it lets go first."""
+ROUNDS_OF_AN_ANSWER: Final = 24
+"""Rounds of the event loop that an answer takes on its way out, which learning from it lets go first.
+
+Up to 22 until standard output has taken it, which is done in a thread: learning would keep that from the interpreter.
+"""
+ROUNDS_OF_A_REQUEST: Final = 3
+"""Rounds until the first wave's requests are on their way, which thinking about the next one lets go first."""
 SETTLE_S: Final = 0.1
 """How long a confirmed answer waits for sources that were asked at the same time and may be fresher still."""
 
@@ -143,6 +148,7 @@ class Collection:
         for inquiry in self._inquiries:
             inquiry.wave_started = self._clock.monotonic()
         self._dispatch({i: self._next_wave(i) for i in self._inquiries}, start)
+        await _rounds(ROUNDS_OF_A_REQUEST)
         while open_inquiries := [i for i in self._inquiries if not self._ended(i)]:
             self._dispatch({i: self._next_wave(i) for i in open_inquiries if self._wants_more(i)}, start)
             still_open = [i for i in open_inquiries if not self._ended(i)]
@@ -162,7 +168,7 @@ class Collection:
         now = self._clock.monotonic()
         elapsed = now - self._started
         shown = inquiry.presentable and inquiry.key.min_grade is None
-        exhausted = not inquiry.pending and not self._hooks.order(inquiry)
+        exhausted = not inquiry.satisfied and not inquiry.pending and not self._hooks.order(inquiry)
         impatient = shown and now >= self._patience_ends(inquiry)
         settled = inquiry.good_enough_at is not None and now >= inquiry.good_enough_at + SETTLE_S
         if inquiry.satisfied or exhausted or impatient or settled or elapsed >= self._options.deadline_s:
@@ -180,8 +186,7 @@ class Collection:
     async def _learn_behind(self) -> None:
         """Learn from what ended, after whoever asked has got the answer."""
         try:
-            for _ in range(ROUNDS_OF_AN_ANSWER):
-                await checkpoint()
+            await _rounds(ROUNDS_OF_AN_ANSWER)
         finally:
             self._learn()
 
@@ -320,3 +325,9 @@ class Collection:
         except TimeoutError:
             return
         self._changed = anyio.Event()
+
+
+async def _rounds(count: int) -> None:
+    """Let everything else that can run go first, so many times."""
+    for _ in range(count):
+        await checkpoint()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from mdagent_mcp.domain.failures import TRAITS, FailureKind
@@ -62,7 +62,8 @@ class QuoteRouting:
         if not useful:
             return self._last_resort(inquiry)
         asked_for = AskedFor(inquiry.instrument, Endpoint.QUOTE, inquiry.key.min_grade)
-        return self._parts.router.wave(asked_for, useful, self._need(inquiry, live=live), most)
+        wave = self._parts.router.wave(asked_for, useful, self._need(inquiry, live=live), most)
+        return _slowest_first(wave, useful)
 
     def explore(self, inquiry: Inquiry) -> str | None:
         """Now and then, a cheap source that was not asked: what it says late, or differently, is learned from.
@@ -172,6 +173,12 @@ class QuoteRouting:
         """Whether memory has seen enough of an instrument to vouch for a single source."""
         known = self._parts.memory.symbol_knowledge(instrument.symbol)
         return known is not None and known.observations >= self._parts.thresholds.known_observations
+
+
+def _slowest_first(wave: Iterable[str], candidates: Iterable[Candidate]) -> tuple[str, ...]:
+    """Sources in the order of sending: an answer waits for the slowest, so its request should not wait for others."""
+    usual_s = {candidate.source: candidate.latency_s for candidate in candidates}
+    return tuple(sorted(wave, key=lambda source: -usual_s[source]))
 
 
 def _is_incomplete(inquiry: Inquiry) -> bool:

@@ -332,7 +332,7 @@ class QuoteEngine:
             self._kept.store(inquiry.key, kept, self._parts.clock.now())
             self._fallbacks.store(inquiry.key, kept, self._parts.clock.now())
             self._share(inquiry, kept)
-            self._parts.memory.keep(served)
+            self._parts.memory.hold(served)
         else:
             self._kept.amend(inquiry.key, kept)
             self._fallbacks.amend(inquiry.key, kept, self._parts.clock.now())
@@ -343,6 +343,8 @@ class QuoteEngine:
             return
         if not inquiry.taught:
             inquiry.taught = True
+            if inquiry.answer is not None:
+                self._parts.memory.learn_from(inquiry.answer)
             context = self._parts.quote_context(inquiry.instrument)
             self._teacher.hear(inquiry.instrument, tuple(inquiry.quotes), inquiry.judgement, context)
         self._tell_judged(inquiry, inquiry.judgement)

@@ -135,15 +135,22 @@ def combine(older: Cell, newer: Cell) -> Cell:
 def as_of(cell: Cell, now: float) -> Cell:
     """The cell with what routing goes by as that counts at `now` (epoch seconds), however little was asked since."""
     kept = math.exp2(-max(0.0, now - cell.updated_at) / HALF_LIFE_S)
-    return replace(
-        cell,
-        recent_right=max(0.0, cell.recent_right) * kept,
-        recent_wrong=max(0.0, cell.recent_wrong) * kept,
-        delay=decay(cell.delay, kept),
-        recent_full=cell.recent_full * kept,
-        recent_bare=cell.recent_bare * kept,
-        recent_s=cell.recent_s * kept,
-        recent_calls=cell.recent_calls * kept,
+    return Cell(
+        cell.updated_at,
+        cell.right,
+        cell.wrong,
+        cell.outcomes,
+        cell.latency,
+        cell.last_success_at,
+        cell.last_error_at,
+        cell.last_error,
+        max(0.0, cell.recent_right) * kept,
+        max(0.0, cell.recent_wrong) * kept,
+        decay(cell.delay, kept),
+        cell.recent_full * kept,
+        cell.recent_bare * kept,
+        cell.recent_s * kept,
+        cell.recent_calls * kept,
     )
 
 
@@ -154,19 +161,23 @@ def doubted(cell: Cell, earlier: Cell | None, belief: float) -> Cell:
     since = max(0, cell.outcomes - earlier.outcomes)
     slow = (1.0 - belief) * math.exp2(-since / HALF_LIFE_OUTCOMES)
     fast = (1.0 - belief) * math.exp2(-since / RECENT_HALF_LIFE_OUTCOMES)
-    return settled(
-        replace(
-            cell,
-            right=cell.right - earlier.right * slow,
-            wrong=cell.wrong - earlier.wrong * slow,
-            recent_right=cell.recent_right - earlier.recent_right * fast,
-            recent_wrong=cell.recent_wrong - earlier.recent_wrong * fast,
-            delay=without(cell.delay, decay(earlier.delay, fast)),
-            recent_full=max(0.0, cell.recent_full - earlier.recent_full * fast),
-            recent_bare=max(0.0, cell.recent_bare - earlier.recent_bare * fast),
-            recent_s=max(0.0, cell.recent_s - earlier.recent_s * fast),
-            recent_calls=max(0.0, cell.recent_calls - earlier.recent_calls * fast),
-        )
+    # Made whole and not by `replace`: this is done for every source before the first request of a question is sent.
+    return Cell(
+        cell.updated_at,
+        max(0.0, cell.right - earlier.right * slow),
+        max(0.0, cell.wrong - earlier.wrong * slow),
+        cell.outcomes,
+        cell.latency,
+        cell.last_success_at,
+        cell.last_error_at,
+        cell.last_error,
+        max(0.0, cell.recent_right - earlier.recent_right * fast),
+        max(0.0, cell.recent_wrong - earlier.recent_wrong * fast),
+        without(cell.delay, decay(earlier.delay, fast)),
+        max(0.0, cell.recent_full - earlier.recent_full * fast),
+        max(0.0, cell.recent_bare - earlier.recent_bare * fast),
+        max(0.0, cell.recent_s - earlier.recent_s * fast),
+        max(0.0, cell.recent_calls - earlier.recent_calls * fast),
     )
 
 
@@ -203,12 +214,14 @@ def reliability(cell: Cell) -> Reliability:
 def learn_fetched(event: Fetched) -> Iterator[tuple[CellKey, Cell]]:
     """What the end of a call teaches: about the source, about each asset class and each symbol it asked for."""
     symbols = event.symbols[:SYMBOLS_PER_EVENT]
-    yield CellKey(event.source), _of_call(event, max(1, len(symbols)))
+    one = _of_call(event, 1)  # nearly every call asks for one, and then all three are the same
+    yield CellKey(event.source), one if len(symbols) <= 1 else _of_call(event, len(symbols))
     endpoint = family(event.endpoint)
     classes = [asset_class(symbol) for symbol in symbols]
     for name in dict.fromkeys(classes):
-        yield CellKey(event.source, endpoint, f"asset:{name}"), _of_call(event, classes.count(name))
-    of_one = replace(_of_call(event, 1), latency=EMPTY)
+        count = classes.count(name)
+        yield CellKey(event.source, endpoint, f"asset:{name}"), one if count == 1 else _of_call(event, count)
+    of_one = replace(one, latency=EMPTY)
     for symbol in symbols:
         yield CellKey(event.source, endpoint, f"symbol:{symbol}"), of_one
 

@@ -148,7 +148,16 @@ class Memory:
 
     def keep(self, answer: Answer) -> None:
         """Keep an answer under its evidence id and learn from it; returns at once."""
+        self.hold(answer)
+        self.learn_from(answer)
+
+    def hold(self, answer: Answer) -> None:
+        """Keep an answer under its evidence id, to be learned from behind it; returns at once."""
         self._writer.backlog.add_answer(answer)
+        self._writer.notice()
+
+    def learn_from(self, answer: Answer) -> None:
+        """Learn from an answer that is kept; returns at once."""
         if isinstance(answer, QuoteAnswer):
             self._learn_quote(answer)
             self._writer.backlog.add_findings(self._findings.learn_answer(answer))
@@ -211,7 +220,7 @@ class Memory:
     def source_knowledge(self, source: str) -> SourceKnowledge | None:
         """What is known about a source now; None when nothing is."""
         if source not in self._stored.views:
-            cell = self._cell(CellKey(source))
+            cell = self.cell(CellKey(source))
             self._stored.views[source] = None if cell is None else source_knowledge(source, cell)
         return self._stored.views[source]
 

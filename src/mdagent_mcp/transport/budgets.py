@@ -296,11 +296,15 @@ class Budget:
 
     def usage(self) -> tuple[QuotaUsage, ...]:
         """How much of each quota is spent, as far as we last heard."""
+        if not self.quotas:
+            return ()
         mirror, now = self._look()
         return usage(mirror, self.quotas, now, margin_s=ARRIVAL_MARGIN_S)
 
     def resting(self) -> tuple[FailureKind, float] | None:
         """Why and for how many more seconds the vendor wants us to rest; None when it does not."""
+        if self._mirror.blocked_because is None:
+            return None
         mirror, now = self._look()
         left, because = mirror.blocked_until - now, mirror.blocked_because
         return (because, left) if because is not None and left > 0 else None
@@ -354,7 +358,7 @@ class Budget:
         if not self._rejoining:
             self._mirror = log  # also where it cannot be written back: a full disk still tells what was spent
         decided, admission = decide(log, now)
-        if not owed and not admission.allowed:
+        if not owed and (not admission.allowed or self._tells_nothing(log, decided)):
             self._keep(decided, stored)
             return admission
         text = to_text(decided)
@@ -364,6 +368,11 @@ class Budget:
         del self._unstored[: len(owed)]
         self.trouble = ""
         return admission
+
+    def _tells_nothing(self, log: QuotaLog, decided: QuotaLog) -> bool:
+        """Whether nobody needs to hear what was decided: a call that counts against no quota."""
+        rests = (log.blocked_until, log.blocked_because)
+        return not self.quotas and (decided.blocked_until, decided.blocked_because) == rests
 
     def _keep(self, log: QuotaLog, stored: Stored) -> None:
         self._shared, self._seen = log, stored

@@ -188,6 +188,9 @@ class Gathering:
         portions = self._calls.split(tuple(window.instruments.values()))
         flights = [_Flight(portion, _served(portion, window.waiters)) for portion in portions]
         self._flights.update(flights)
+        if len(flights) == 1:  # nearly always: a task of its own would send it a round later
+            await self._fly(flights[0])
+            return
         async with anyio.create_task_group() as tasks:
             for flight in flights:
                 tasks.start_soon(self._fly, flight)

@@ -84,6 +84,7 @@ class VendorClient:
     dates: ServerDates | None = None
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
     _current: int = 0
+    _joined_headers: tuple[tuple[tuple[str, str], ...], httpx.Headers] | None = field(default=None, repr=False)
     _kept: ValidatorCache = field(default_factory=ValidatorCache, repr=False)
 
     def __post_init__(self) -> None:
@@ -176,18 +177,11 @@ class VendorClient:
 
         client = self._open()
         try:
-            async with client.stream(
-                "GET", url, params=httpx.QueryParams(tuple(query)) or None, headers=headers
-            ) as response:
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > BODY_LIMIT:
-                        raise SourceError(FailureKind.MALFORMED_REPLY, f"the reply is larger than {BODY_LIMIT} bytes")
-                names = {name.lower(): self._redact(value) for name, value in response.headers.items()}
-                if self.dates is not None:
-                    self.dates.heard(self.vendor.id, names)
-                return Reply(response.status_code, names, self._redact.in_body(bytes(body)), self.clock.now())
+            response = await client.send(self._built(client, url, query, headers), stream=True)
+            try:
+                return await self._read(response)
+            finally:
+                await response.aclose()
         except httpx.TimeoutException as error:
             kind, detail = _timed_out(error)
         except (httpx.RequestError, aiohttp.ClientError, OSError) as error:
@@ -196,6 +190,41 @@ class VendorClient:
         except (httpx.InvalidURL, httpx.HTTPError, ValueError) as error:
             kind, detail = FailureKind.MALFORMED_REPLY, f"not HTTP: {type(error).__name__}"
         raise SourceError(kind, self._redact(detail))
+
+    async def _read(self, response: httpx.Response) -> Reply:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise SourceError(FailureKind.MALFORMED_REPLY, f"the reply is larger than {BODY_LIMIT} bytes")
+        names = {name.lower(): self._redact(value) for name, value in response.headers.items()}
+        if self.dates is not None:
+            self.dates.heard(self.vendor.id, names)
+        return Reply(response.status_code, names, self._redact.in_body(bytes(body)), self.clock.now())
+
+    def _built(
+        self, client: httpx.AsyncClient, url: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str]
+    ) -> httpx.Request:
+        """The request that the client's own `build_request` makes, in half the time: the URL is read once.
+
+        The headers of a vendor's requests are mostly the same, so that they are joined with the client's once as well.
+        """
+        import httpx  # noqa: PLC0415 - loaded with the first request, after `initialize`
+
+        if query and ("?" in url or "#" in url):
+            return client.build_request("GET", url, params=httpx.QueryParams(tuple(query)), headers=headers)
+        told = tuple(headers.items())
+        if self._joined_headers is None or self._joined_headers[0] != told:
+            joined = httpx.Headers(client.headers)
+            joined.update(headers)
+            self._joined_headers = told, joined
+        return httpx.Request(
+            "GET",
+            f"{url}?{urlencode(query)}" if query else url,
+            headers=self._joined_headers[1],
+            cookies=client.cookies or None,
+            extensions={"timeout": client.timeout.as_dict()},
+        )
 
     def _redirected(self, url: str, target: str, hosts: HostSet) -> str:
         """The target of a redirect, refused when it leaves the vendor's own hosts: the key would go along."""

@@ -232,16 +232,18 @@ class Source:
 
     async def _quotes_apart(self, instruments: Sequence[Instrument], manner: Manner) -> Asked[QuoteOutcomes]:
         """By calls that nobody else shares."""
+        portions = self._portions(instruments, last_resort=manner.last_resort)
+        if len(portions) == 1:
+            return await self._send_portion(portions[0], manner)
         heard: list[Asked[QuoteOutcomes]] = []
 
         async def send(portion: Portion) -> None:
             heard.append(await self._send_portion(portion, manner))
 
         async with anyio.create_task_group() as tasks:
-            for portion in self._portions(instruments, last_resort=manner.last_resort):
+            for portion in portions:
                 tasks.start_soon(send, portion)
-        answers = {symbol: told for asked in heard for symbol, told in asked.answer.items()}
-        return Asked(answers, sum(asked.calls for asked in heard))
+        return Asked({s: t for each in heard for s, t in each.answer.items()}, sum(each.calls for each in heard))
 
     async def _send_portion(self, portion: Portion, manner: Manner) -> Asked[QuoteOutcomes]:
         asking = self._asking(manner)
@@ -304,7 +306,7 @@ class Source:
 
     def wants_probe(self) -> bool:
         """Whether something was rested long enough to be tried again."""
-        return self.is_enabled and bool(self._remembered.asked) and bool(self.breaker.to_probe())
+        return bool(self._remembered.asked) and bool(self.breaker.to_probe()) and self.is_enabled
 
     async def probe(self) -> None:
         """Find out whether what was rested is well again, by calls whose answers nobody waits for."""
@@ -312,8 +314,7 @@ class Source:
             found = self._remembered.latest(cell.endpoint)
             if found is not None:
                 offer, query = found
-                ends_at = self._clock.monotonic() + self.options.timeout_s
-                asking = self._asking(Manner(ends_at, Priority.BACKGROUND))
+                asking = self._asking(Manner(self._clock.monotonic() + self.options.timeout_s, Priority.BACKGROUND))
                 await asking.probe(offer, about(query, cell.symbol, self._clock.now()))
 
     def _asking(self, manner: Manner) -> Asking:

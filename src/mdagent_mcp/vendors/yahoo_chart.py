@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from types import MappingProxyType, NoneType
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -75,6 +76,41 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Columns:
+    """The rows of a chart as sent, column by column: a row is made when it is looked at.
+
+    A quote's chart has a thousand rows, is waited for, and two of them are needed.
+
+    Attributes:
+        stamps: starts of the bars, epoch seconds where Yahoo sent plain ones.
+        cells: open, high, low, close, volume and adjusted close, each as long as `stamps`.
+    """
+
+    stamps: Sequence[int | datetime]
+    cells: tuple[Sequence[float | None], ...]
+
+    def row(self, place: int) -> Row:
+        """One row."""
+        return Row(_instant_at(self.stamps[place]), *(column[place] for column in self.cells))
+
+    def rows(self) -> tuple[Row, ...]:
+        """All of them."""
+        return tuple(map(Row, map(_instant_at, self.stamps), *self.cells))
+
+    def between(self, start: datetime, end: datetime) -> Iterator[Row]:
+        """Those that begin from `start` on and before `end`."""
+        first, last = start.timestamp(), end.timestamp()
+        for place, stamp in enumerate(self.stamps):
+            epoch_s = stamp if isinstance(stamp, int) else stamp.timestamp()
+            if first <= epoch_s < last:
+                yield self.row(place)
+
+    def latest_first(self) -> Iterator[Row]:
+        """From the last one sent to the first."""
+        return map(self.row, range(len(self.stamps) - 1, -1, -1))
+
+
+@dataclass(frozen=True)
 class Chart:
     """A chart that answers for the symbol asked.
 
@@ -82,15 +118,20 @@ class Chart:
         meta: what it says about the instrument and the day.
         timezone: IANA name of the exchange's zone.
         zone: that zone.
-        rows: as sent.
+        columns: its rows, not made yet.
         events: dividends and splits; None where there are none.
     """
 
     meta: Json
     timezone: str
     zone: ZoneInfo
-    rows: tuple[Row, ...]
+    columns: Columns
     events: Json | None
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Its rows, as sent."""
+        return self.columns.rows()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +215,7 @@ def open_chart(instrument: Instrument, reply: Reply) -> Chart:
     if answered.upper() not in spellings:
         raise malformed(f"answered for another symbol: {answered[:40]!r}, not {spellings[0]}")
     timezone = meta.get("exchangeTimezoneName").text(60)
-    return Chart(meta, timezone, read_zone(timezone), _rows(result), result.find("events"))
+    return Chart(meta, timezone, read_zone(timezone), _columns(result), result.find("events"))
 
 
 def read_zone(name: str) -> ZoneInfo:
@@ -234,28 +275,32 @@ def regular_periods(meta: Json) -> tuple[Period, ...]:
     return () if regular is None else (_period(regular),)
 
 
-def _rows(result: Json) -> tuple[Row, ...]:
+def _columns(result: Json) -> Columns:
     stamps = result.find("timestamp")
     times = [] if stamps is None else _times(stamps)
     if not times:
-        return ()
+        return Columns((), ())
     indicators = result.get("indicators")
     prices = _first(indicators.get("quote"))
     found = indicators.find("adjclose")
     adjusted = None if found is None else _first(found).find("adjclose")
     columns = [_column(prices.get(name), len(times)) for name in ("open", "high", "low", "close")]
     columns += [_column(column, len(times)) for column in (prices.find("volume"), adjusted)]
-    return tuple(map(Row, times, *columns))
+    return Columns(times, tuple(columns))
 
 
-def _times(stamps: Json) -> list[datetime]:
-    """The instants of a chart's rows; only what is no plain epoch is looked at closely."""
+def _times(stamps: Json) -> Sequence[int | datetime]:
+    """The starts of a chart's rows; only what is no plain epoch is looked at closely."""
     plain = stamps.value if isinstance(stamps.value, list) else ()
     if plain and all(type(stamp) is int for stamp in plain):
         instant_of(min(plain), f"{stamps.path}[]")
         instant_of(max(plain), f"{stamps.path}[]")
-        return [datetime.fromtimestamp(stamp, UTC) for stamp in plain]
+        return plain
     return [item.instant() for item in stamps.items()]
+
+
+def _instant_at(stamp: int | datetime) -> datetime:
+    return stamp if isinstance(stamp, datetime) else datetime.fromtimestamp(stamp, UTC)
 
 
 def _column(column: Json | None, length: int) -> list[float | None]:

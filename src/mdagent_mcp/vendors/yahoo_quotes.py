@@ -270,8 +270,8 @@ def _day_of_chart(
 ) -> _Day:
     meta = chart.meta
     hours = None if event_time is None else next((p for p in reversed(periods) if p[0] <= event_time), None)
-    rows = () if hours is None else (r for r in chart.rows if hours[0] <= r.stamp < hours[1] and r.prices is not None)
-    first = next(iter(rows), None)
+    rows = iter(()) if hours is None else chart.columns.between(*hours)
+    first = next((row for row in rows if row.prices is not None), None)
     previous = _number(meta, "previousClose")
     # Before the open the range is the coming day, and the close before it is the very price shown.
     if previous is None and first is not None and meta.optional_text("range") == "1d":
@@ -320,7 +320,7 @@ def _extended_quote(regular: Quote, session: Session, price: float, event_time: 
 
 def _last_extended(regular: Quote, instrument: Instrument, chart: Chart, unit: Unit) -> Quote | None:
     """The newest minute that traded, where it lies in extended hours and is newer than the regular price."""
-    row = next((row for row in reversed(chart.rows) if positive(row.close) is not None), None)
+    row = next((row for row in chart.columns.latest_first() if positive(row.close) is not None), None)
     if row is None or row.close is None or (regular.event_time is not None and row.stamp <= regular.event_time):
         return None
     session = _EXTENDED_STATES.get(calendar_named(instrument.calendar).state_at(row.stamp))
