@@ -225,7 +225,7 @@ async def test_patience_ends_before_the_deadline_when_there_is_something_to_show
         tasks.start_soon(ask)
         await clock.advance(0.4)
         assert answers == []
-        await clock.advance(0.1)
+        await clock.advance(0.15)
     (quote,) = answers[0].quotes
     assert (quote.grade, quote.sources_used) == (Grade.C, ("one",))
 

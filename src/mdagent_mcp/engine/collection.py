@@ -29,8 +29,12 @@ SMALLEST_WAIT_S: Final = 0.001
 SHORTEST_PATIENCE_S: Final = 0.2
 PATIENCE_FACTOR: Final = 1.5
 """Of the usual time of a silent source; beyond it what is in hand is given, where it can be."""
-LONGEST_PATIENCE: Final = 2.0
-"""Of the patience of the options, counted from the question: what the waves of an unconfirmed answer get together."""
+LONGEST_PATIENCE: Final = 1.2
+"""Of the patience with a question: what the waves of an unconfirmed answer get together.
+
+More of it brings a few more answers from a C to a B, and makes the slowest ones slower while a source hangs: the
+promise is a fifth at most.
+"""
 VOICES_OF_AN_A: Final = 2
 """Sources that have to say the same before an answer can be an A."""
 ROUNDS_OF_AN_ANSWER: Final = 24
@@ -284,12 +288,13 @@ class Collection:
     def _patience_ends(self, inquiry: Inquiry) -> float:
         """Until when those not heard yet are waited for although something can be shown, monotonic seconds.
 
-        A call that may still confirm an answer below a B gets all the patience there is, from when it was sent: it is
-        paid for, and a confirmation is worth more than half a second. One that is known to be silent gets none of it.
+        A call that may still confirm an answer below a B gets its usual time from when it was sent, whenever that was:
+        it is paid for, and a confirmation is worth that wait. One that is known to be silent gets none, and all waves
+        together get little more than the first.
         """
+        patience_s = self._patience_s(inquiry)
         if inquiry.usable or inquiry.confirmed or not inquiry.awaited:
-            return self._started + self._patience_s(inquiry)
-        patience_s = self._options.patience_s
+            return self._started + patience_s
         latest = max(inquiry.sent_at[source] for source in inquiry.awaited)
         return min(latest + patience_s, self._started + LONGEST_PATIENCE * patience_s)
 
