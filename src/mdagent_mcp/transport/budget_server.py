@@ -9,6 +9,7 @@ not agree. The client library is imported with the first command.
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -87,10 +88,13 @@ class ServerStore:
         return bool(await self._run(SWAP, 1, PREFIX + account, str(revision), text, str(KEPT_MS)))
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        """Close the connections; one that cannot be closed in time is left to the server, which is lost then anyway."""
+        from redis.exceptions import RedisError  # noqa: PLC0415 - an extra, and not at start-up
+
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(RedisError, OSError):
+                await client.aclose()
 
     async def _run(self, script: str, keys: int, *words: str) -> Any:
         from redis.exceptions import RedisError  # noqa: PLC0415 - an extra, and not at start-up
