@@ -123,7 +123,20 @@ async def _fill_tables(client: Client, sandbox: str) -> None:
     for interval, period in (("1d", "2y"), *SERIES):
         for symbol in SYMBOLS:
             asked = {"symbol": symbol, "interval": interval, "period": period, "max_bars": 1}
-            await client.call_tool("get_history", asked)
+            await _patiently(client, "get_history", asked)
+
+
+async def _patiently(client: Client, tool: str, arguments: dict[str, Any]) -> None:
+    """Call when the server's own rate lets this client."""
+    while True:
+        try:
+            await client.call_tool(tool, arguments)
+        except MCPError as error:
+            if "Too many requests" not in error.message:
+                raise
+            await anyio.sleep(1.0)
+        else:
+            return
 
 
 async def _sample(server: Serving, seen: Soak, started: float) -> None:

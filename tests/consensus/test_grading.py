@@ -150,6 +150,25 @@ def test_memory_does_not_vouch_for_a_lone_print_of_extended_hours(now: datetime,
     assert (confirmed.session, dimension(confirmed, CORROBORATION)) == (session, 95.0)
 
 
+@pytest.mark.parametrize(
+    ("now", "grade"),
+    [
+        (datetime(2026, 11, 24, 1, 0, 5, tzinfo=UTC), Grade.C),
+        (datetime(2026, 11, 24, 1, 0, 31, tzinfo=UTC), Grade.A),
+        (datetime(2026, 11, 24, 8, 59, 29, tzinfo=UTC), Grade.A),
+        (datetime(2026, 11, 24, 8, 59, 55, tzinfo=UTC), Grade.C),
+    ],
+)
+def test_about_the_end_and_the_beginning_of_extended_trading_a_close_is_no_better_than_during_it(
+    now: datetime, grade: Grade
+) -> None:
+    """Eight in the evening and four in the morning: by a clock five seconds off it still trades, or does already."""
+    judgement = judge([close_quote(name, at=AT_CLOSE, now=now) for name in "ab"], now=now)
+    assert (judgement.session, judgement.grade) == (Session.CLOSED, grade)
+    index = judge([close_quote(n, at=AT_CLOSE, now=now, symbol="^GSPC") for n in "ab"], parse_symbol("^GSPC"), now=now)
+    assert (index.session, index.grade) == (Session.CLOSED, Grade.A)
+
+
 def test_only_fresh_and_sound_members_count_as_a_second_opinion() -> None:
     """Older than 30 s, or contradicting itself, a source agrees without confirming."""
     learned = SymbolKnowledge(volatility_per_sqrt_s=0.2e-4)

@@ -36,6 +36,7 @@ from mdagent_mcp.domain.quality import (
     at_least,
     grade_of,
 )
+from mdagent_mcp.resilience.machine_clock import LEAST_S as CLOCK_DOUBT_S
 
 UNDATED_SCORE: Final = 66.0
 EXTENDED_CLOSE_SCORE: Final = 76.0
@@ -160,6 +161,9 @@ def _calendar(facts: QuoteFacts) -> DimensionScore | None:
     if market.extended_hours and served.session is Session.CLOSED:
         because = f"the {market.state}-market trades, but only the official close is known"
         return DimensionScore(EXTENDED_CLOSE_SCORE, because, f"a source that shows {market.state}-market prints")
+    if served.session is Session.CLOSED and market.extended_nearby:
+        because = f"extended trading ends or begins within {CLOCK_DOUBT_S:g} s, by which our own clock may be wrong"
+        return DimensionScore(EXTENDED_CLOSE_SCORE, because, "asking again in a minute")
     if served.session is Session.CLOSED and market.last is not None:
         final = market.last.close + timedelta(seconds=facts.lines.settle_s)
         if market.now < final:

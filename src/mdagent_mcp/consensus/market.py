@@ -6,11 +6,12 @@ The rule of this module: the market's state comes from the calendar, never from 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from mdagent_mcp.domain.calendar import Calendar, MarketState, TradingSession
 from mdagent_mcp.domain.instruments import AssetClass, Instrument
+from mdagent_mcp.resilience.machine_clock import LEAST_S
 
 _LONGEST_BLOCK: Final = 7
 """Sessions of a market that trades through the week without a pause."""
@@ -19,6 +20,7 @@ _EXTENDED_ASSETS: Final = frozenset({AssetClass.US_EQUITY, AssetClass.FOREIGN_EQ
 """Only shares trade outside regular hours; an index is not computed then."""
 _REGULAR: Final = frozenset({MarketState.OPEN, MarketState.BREAK, MarketState.UNKNOWN})
 _EXTENDED: Final = frozenset({MarketState.PRE, MarketState.POST})
+_CLOCK_DOUBT: Final = timedelta(seconds=LEAST_S)
 _CONTINUOUS: Final = frozenset({"24/7", "24/5"})
 
 
@@ -34,6 +36,7 @@ class Market:
             closed, without calendar, and for a market that never closes.
         last: the latest completed regular session.
         current: the session whose hours, extended ones included, contain `now`.
+        extended_asset: whether this instrument trades before the open and after the close, where its market does.
         regular_hours: whether regular trading goes on, or must be assumed to without a calendar.
         extended_hours: whether pre- or post-market trading of this instrument goes on.
         known: whether the calendar covers the instant.
@@ -47,6 +50,7 @@ class Market:
     since: datetime | None
     last: TradingSession | None
     current: TradingSession | None
+    extended_asset: bool = False
 
     regular_hours: bool = field(init=False)
     extended_hours: bool = field(init=False)
@@ -64,6 +68,13 @@ class Market:
         derive(self, "paused_at", current.break_start if state is MarketState.BREAK and current is not None else None)
 
     @property
+    def extended_nearby(self) -> bool:
+        """Whether extended trading ended, or begins, so close to now that a clock not known to be wrong may hide it."""
+        if self.state is not MarketState.CLOSED or not self.extended_asset:
+            return False
+        return any(self.calendar.state_at(self.now + side * _CLOCK_DOUBT) in _EXTENDED for side in (-1, 1))
+
+    @property
     def next_open(self) -> datetime | None:
         """When regular trading begins next; looked up when it is told."""
         return self.calendar.next_open(self.now) if self.known and not self.calendar.always_open else None
@@ -72,7 +83,8 @@ class Market:
 def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Market:
     """What the calendar says about `instrument` at `now`."""
     state, session = calendar.placed_at(now)
-    if state in {MarketState.PRE, MarketState.POST} and instrument.asset_class not in _EXTENDED_ASSETS:
+    extended_asset = instrument.asset_class in _EXTENDED_ASSETS
+    if state in _EXTENDED and not extended_asset:
         state = MarketState.CLOSED
     known = state is not MarketState.UNKNOWN
     current = session if known and state is not MarketState.CLOSED else None
@@ -83,6 +95,7 @@ def market_at(instrument: Instrument, calendar: Calendar, now: datetime) -> Mark
         since=None if current is None else _trading_since(calendar, current, state),
         last=calendar.latest_completed(now) if known and not calendar.always_open else None,
         current=current,
+        extended_asset=extended_asset,
     )
 
 
