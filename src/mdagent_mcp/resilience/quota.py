@@ -31,6 +31,8 @@ LONGEST_BLOCK_S: Final = 86_400.0
 MARGIN_SHARE: Final = 0.02
 """Share of a window that a margin adds at most, so that a margin made for minutes does not halve seconds; more only
 where another quota of the plan is so much tighter that it costs nothing in the long run."""
+LONGER_S: Final = 5.0
+"""Windows from which it is twice that share: the way to a vendor differs by more than a tenth of a second."""
 CLOCK_JITTER_S: Final = 1.0
 """A clock that lies no further back than this is waited for instead of being taken for one that was set back."""
 
@@ -231,14 +233,19 @@ def usage(log: QuotaLog, quotas: Sequence[Quota], now: float, *, margin_s: float
 @lru_cache(maxsize=256)
 def _margins(quotas: tuple[Quota, ...], margin_s: float) -> Mapping[Quota, float]:
     slowest = min((quota.limit / quota.window_s for quota in quotas), default=0.0)
-    return {quota: min(margin_s, max(MARGIN_SHARE * quota.window_s, _spare_s(quota, slowest))) for quota in quotas}
+    return {quota: min(margin_s, max(share_of(quota) * quota.window_s, _spare_s(quota, slowest))) for quota in quotas}
+
+
+def share_of(quota: Quota) -> float:
+    """The share of its window that a margin adds at most."""
+    return MARGIN_SHARE if quota.window_s < LONGER_S else 2 * MARGIN_SHARE
 
 
 def margins_of(quotas: Sequence[Quota], margin_s: float) -> Mapping[Quota, float]:
     """How much longer each window of a plan is held, seconds.
 
-    The margin, but no more than `MARGIN_SHARE` of the window, or half of what a window could be longer at the pace of
-    the tightest quota: five a second beside seventy-five a minute may as well be five in two seconds and a half.
+    The margin, but no more than a small share of the window (`share_of`), or half of what a window could be longer at
+    the pace of the tightest quota: five a second beside seventy-five a minute may as well be five in two seconds and a half.
     """
     return _margins(tuple(quotas), margin_s)
 
