@@ -245,7 +245,7 @@ def margins_of(quotas: Sequence[Quota], margin_s: float) -> Mapping[Quota, float
     """How much longer each window of a plan is held, seconds.
 
     The margin, but no more than a small share of the window (`share_of`), or half of what a window could be longer at
-    the pace of the tightest quota: five a second beside seventy-five a minute may as well be five in two seconds and a half.
+    the pace of the tightest quota: five a second beside seventy-five a minute may as well be five in two and a half.
     """
     return _margins(tuple(quotas), margin_s)
 
