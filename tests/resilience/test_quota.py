@@ -166,7 +166,7 @@ def test_a_short_window_is_held_longer_where_another_quota_is_tighter_anyway(
 ) -> None:
     """Calls that arrive unevenly are then no burst to the vendor either.
 
-    Where it would cost, a fiftieth is held; a twenty-fifth from five seconds on, since ways differ by tenths of a second.
+    Where it would cost, a fiftieth is held; a twenty-fifth from five seconds on, as ways differ by tenths of a second.
     """
     assert list(margins_of(quotas, 0.5).values()) == pytest.approx(margins)
 
