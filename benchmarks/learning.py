@@ -3,7 +3,7 @@
     python benchmarks/learning.py --output learning.json --plot docs/learning.svg
 
 Every arm meets the same questions and the same fate at every source. What is measured and how is told in
-`docs/memory.md`; worlds 101 to 108 were used for tuning, 401 to 424 are reported.
+`docs/memory.md`; worlds 101 to 108, 301 to 312 and 401 to 412 were used for tuning, 501 to 524 are reported.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from learning_report import report
 from learning_sessions import Arm, Outcome, session, shuffled_copy
 from learning_world import SOURCES, World
 
-FIRST_WORLD = 401
+FIRST_WORLD = 501
 WORLDS = 24
-SESSIONS = 8
-QUESTIONS = 50
+SESSIONS = 20
+QUESTIONS = 40
 SWAP_AT = 3
 SWAP_QUESTIONS = 130
 
