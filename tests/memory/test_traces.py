@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from mdagent_mcp.domain.answers import QuoteAnswer, VoiceVerdict
+from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.memory.traces import Trace, TraceBook
 from memory.memory_samples import NOON, quote_answer
 
@@ -54,6 +55,17 @@ def test_a_trace_tells_since_when_price_and_stamp_stand() -> None:
     }
     assert book.last_confirmed("AAPL") == (101.0, NOON + 2 * TEN_S)
     assert (book.of("MSFT"), book.last_confirmed("MSFT")) == ({}, None)
+
+
+def test_a_price_that_must_not_be_stated_is_no_last_confirmed_one_however_many_agree() -> None:
+    """Two in the wrong unit confirm each other: the right price of a minute before must not look wrong by theirs."""
+    book = TraceBook()
+    book.note(answer(0, {"a": 100.0, "b": 100.0}))
+    book.note(replace(answer(1, {"a": 1000.0, "b": 1000.0}), grade=Grade.F))
+    assert book.last_confirmed("AAPL") == (100.0, NOON)
+    assert book.of("AAPL")["a"].price == 1000.0
+    book.note(replace(answer(2, {"a": 101.0, "b": 101.0}), grade=Grade.D))
+    assert book.last_confirmed("AAPL") == (101.0, NOON + 2 * TEN_S)
 
 
 def test_standing_still_while_the_confirmed_price_moves_becomes_unlikely() -> None:

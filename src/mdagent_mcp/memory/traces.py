@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from mdagent_mcp.domain.answers import QuoteAnswer, Voice, VoiceVerdict
-from mdagent_mcp.domain.quality import Dimension
+from mdagent_mcp.domain.quality import Dimension, Grade
 
 _NOTHING: Final[Mapping[str, Trace]] = {}
 _FIRST_STAYS: Final = (2.0, 4.0)
@@ -100,8 +100,12 @@ class TraceBook:
         return stays / steps
 
     def _confirmed(self, answer: QuoteAnswer) -> float | None:
-        """The price when two independent sources stated it."""
-        if answer.explanation.assessment.dimensions[Dimension.CORROBORATION] < 90:
+        """The price when two independent sources stated it and nothing speaks against stating it.
+
+        Two that are in the wrong unit confirm each other, and by their price the right one of a minute before would look
+        like an error.
+        """
+        if answer.grade is Grade.F or answer.explanation.assessment.dimensions[Dimension.CORROBORATION] < 90:
             return None
         self._served[answer.symbol] = (answer.price, answer.judged_at)
         return answer.price
