@@ -102,7 +102,7 @@ class TraceBook:
     def _confirmed(self, answer: QuoteAnswer) -> float | None:
         """The price when two independent sources stated it and nothing speaks against stating it.
 
-        Two that are in the wrong unit confirm each other, and by their price the right one of a minute before would look
+        Two in the wrong unit confirm each other, and by their price the right one of a minute before would look
         like an error.
         """
         if answer.grade is Grade.F or answer.explanation.assessment.dimensions[Dimension.CORROBORATION] < 90:
