@@ -54,7 +54,7 @@ async def answered(
 
 @pytest.mark.parametrize(
     ("silent", "known", "took_s", "voices"),
-    [(True, True, 0.2, 2), (False, True, 0.3, 2), (True, False, 0.3, 2), (False, False, 0.45, 1)],
+    [(True, True, 0.2, 2), (False, True, 0.3, 1), (True, False, 0.3, 2), (False, False, 0.45, 1)],
 )
 async def test_a_silent_source_is_asked_and_waited_for_no_longer_than_it_usually_takes(
     clock: ManualClock, silent: bool, known: bool, took_s: float, voices: int

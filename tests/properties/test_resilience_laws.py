@@ -104,7 +104,7 @@ def test_a_margin_never_costs_more_than_its_share_of_what_a_plan_allows_in_the_l
     for quota, margin in quotas_module.margins_of(quotas, margin_s).items():
         assert 0.0 <= margin <= margin_s
         pace = quota.limit / (quota.window_s + margin)
-        assert pace * (1 + 1e-9) >= tightest / (1 + 2 * quotas_module.MARGIN_SHARE)
+        assert pace * (1 + 1e-9) >= tightest / (1 + quotas_module.share_of(quota))
 
 
 @_unhurried

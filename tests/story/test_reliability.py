@@ -26,12 +26,9 @@ async def _growth(seed: int, questions: int, *sources: str) -> dict[str, float]:
 
 
 async def test_no_hung_source_makes_the_slowest_answers_slower() -> None:
-    """Whichever of the six falls silent: the promise is a fifth more for 99 in 100 (`benchmarks/reliability.py`).
-
-    Of so few the very slowest is looked at, which waits for a confirmation a fifth longer than its patience alone.
-    """
+    """Whichever of the six falls silent: the promise is a fifth more; the slowest of so few stays well within it."""
     growth = await _growth(2, 45, *SIX)
-    assert {source: by for source, by in growth.items() if by >= 1.25} == {}
+    assert {source: by for source, by in growth.items() if by >= 1.1} == {}
 
 
 async def test_a_source_that_used_to_be_slow_makes_the_slowest_answers_no_slower_when_it_hangs() -> None:

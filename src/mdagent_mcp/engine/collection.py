@@ -29,12 +29,6 @@ SMALLEST_WAIT_S: Final = 0.001
 SHORTEST_PATIENCE_S: Final = 0.2
 PATIENCE_FACTOR: Final = 1.5
 """Of the usual time of a silent source; beyond it what is in hand is given, where it can be."""
-LONGEST_PATIENCE: Final = 1.2
-"""Of the patience with a question: what the waves of an unconfirmed answer get together.
-
-More of it brings a few more answers from a C to a B, and makes the slowest ones slower while a source hangs: the
-promise is a fifth at most.
-"""
 VOICES_OF_AN_A: Final = 2
 """Sources that have to say the same before an answer can be an A."""
 ROUNDS_OF_AN_ANSWER: Final = 24
@@ -173,7 +167,7 @@ class Collection:
         elapsed = now - self._started
         shown = inquiry.presentable and inquiry.key.min_grade is None
         exhausted = not inquiry.satisfied and not inquiry.pending and not self._hooks.order(inquiry)
-        impatient = shown and now >= self._patience_ends(inquiry)
+        impatient = shown and elapsed >= self._patience_s(inquiry)
         settled = inquiry.good_enough_at is not None and now >= inquiry.good_enough_at + SETTLE_S
         if inquiry.satisfied or exhausted or impatient or settled or elapsed >= self._options.deadline_s:
             self._end(inquiry)
@@ -285,19 +279,6 @@ class Collection:
         elif inquiry.good_enough_at is None:
             inquiry.good_enough_at = self._clock.monotonic()
 
-    def _patience_ends(self, inquiry: Inquiry) -> float:
-        """Until when those not heard yet are waited for although something can be shown, monotonic seconds.
-
-        A call that may still confirm an answer below a B gets its usual time from when it was sent, whenever that was:
-        it is paid for, and a confirmation is worth that wait. One that is known to be silent gets none, and all waves
-        together get little more than the first.
-        """
-        patience_s = self._patience_s(inquiry)
-        if inquiry.usable or inquiry.confirmed or not inquiry.awaited:
-            return self._started + patience_s
-        latest = max(inquiry.sent_at[source] for source in inquiry.awaited)
-        return min(latest + patience_s, self._started + LONGEST_PATIENCE * patience_s)
-
     def _patience_s(self, inquiry: Inquiry) -> float:
         """How long those not heard yet are waited for although something can be shown: a little over their usual time.
 
@@ -316,7 +297,7 @@ class Collection:
             usual = self._options.hedge_after_s if inquiry.hedged else self._hooks.hedge_after_s(inquiry)
             instants.append(inquiry.wave_started + min(usual, self._options.hedge_after_s))
             if inquiry.presentable and inquiry.key.min_grade is None:
-                instants.append(self._patience_ends(inquiry))
+                instants.append(self._started + self._patience_s(inquiry))
             if inquiry.unjudged:
                 instants.append(self._started + SHORTEST_PATIENCE_S)
             if inquiry.good_enough_at is not None:
