@@ -37,13 +37,13 @@ async def test_a_source_that_used_to_be_slow_makes_the_slowest_answers_no_slower
 
 
 async def test_hedging_cuts_the_slow_answers_for_at_most_a_tenth_more_calls() -> None:
-    """Every fourth call takes more than a second: without hedging one answer in thirteen waits for such a one.
+    """Every fourth call takes more than a second: without hedging one answer in seventeen waits for such a one.
 
     Over two seeds together, because the budget of hedges runs out where so many calls are slow.
     """
     slow = ("all=delay:1.2,chance=0.25",)
-    without = [await with_faults(slow, questions=100, seed=seed, hedging=False) for seed in (3, 8)]
-    hedged = [await with_faults(slow, questions=100, seed=seed) for seed in (3, 8)]
+    without = [await with_faults(slow, questions=120, seed=seed, hedging=False) for seed in (3, 8)]
+    hedged = [await with_faults(slow, questions=120, seed=seed) for seed in (3, 8)]
     late = [sum(took > 0.6 for report in reports for took in report.took_s) for reports in (without, hedged)]
     assert late[0] >= 10
     assert late[1] <= late[0] / 2
