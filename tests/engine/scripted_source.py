@@ -58,6 +58,7 @@ class ScriptedSource:
         manners: whether each question for quotes was a last resort, and one in the background.
         refuses_batches: whether it refuses questions about several symbols, because its circuit for them is open.
         began: set when it is asked for the first quote.
+        calls: its name for every question for quotes, in the order of those of all sources that share the list.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ScriptedSource:
     manners: list[tuple[bool, bool]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     began: anyio.Event = field(default_factory=anyio.Event)
+    calls: list[str] = field(default_factory=list)
 
     @property
     def vendor(self) -> Vendor:
@@ -123,6 +125,7 @@ class ScriptedSource:
         last_resort: bool = False,
         background: bool = False,
     ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
+        self.calls.append(self.name)
         self.manners.append((last_resort, background))
         self.asked.append(tuple(i.symbol for i in instruments))
         self.began.set()

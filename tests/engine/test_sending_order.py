@@ -23,24 +23,6 @@ ON_ITS_WAY_OUT = 22
 """Rounds until standard output has taken an answer, the most that was counted."""
 
 
-class Noted(ScriptedSource):
-    """A source that notes when it is asked among others."""
-
-    calls: list[str]
-
-    async def quotes(
-        self,
-        instruments: tuple[Instrument, ...],
-        budget_s: float,
-        *,
-        last_resort: bool = False,
-        background: bool = False,
-    ) -> Asked[Mapping[str, Outcome[tuple[Quote, ...]]]]:
-        """Note it and answer."""
-        self.calls.append(self.name)
-        return await super().quotes(instruments, budget_s, last_resort=last_resort, background=background)
-
-
 @pytest.fixture
 def clock() -> ManualClock:
     """An open market that stands still."""
@@ -48,11 +30,8 @@ def clock() -> ManualClock:
 
 
 def three(clock: ManualClock, calls: list[str]) -> list[ScriptedSource]:
-    """Sources that agree about AAPL."""
-    sources = [Noted(name, clock, {"AAPL": 189.5}) for name in "abc"]
-    for source in sources:
-        source.calls = calls
-    return list(sources)
+    """Sources that agree about AAPL and note in one list when they are asked."""
+    return [ScriptedSource(name, clock, {"AAPL": 189.5}, calls=calls) for name in "abc"]
 
 
 def teach(desk: Desk, source: str, latency_s: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from functools import reduce
 from pathlib import Path
@@ -26,7 +26,7 @@ from mdagent_mcp.memory.migrations import MIGRATIONS, migrate
 from mdagent_mcp.memory.rows import read_cells
 from mdagent_mcp.memory.sqlite_connection import SqliteConnection
 from mdagent_mcp.memory.store import open_memory
-from mdagent_mcp.resilience.latency import share_within
+from mdagent_mcp.resilience.latency import recorded, share_within
 from mdagent_mcp.testing import ManualClock
 from memory.memory_samples import NOON, fetched
 
@@ -61,6 +61,16 @@ def test_recent_outcomes_fade_by_the_clock_and_not_by_a_restart() -> None:
         recent_calls=cell.recent_calls / 2,
     )
     assert later.delay.total == pytest.approx(0.5)
+
+
+def test_nothing_that_is_known_is_lost_where_a_cell_is_made_anew() -> None:
+    """Neither at the instant of its newest outcome nor where all of it is believed, whatever fields there are."""
+    quick = recorded([0.1, 0.2])
+    cell = Cell(NOON.timestamp(), 5.0, 2.0, 9, quick, 1.0, 2.0, "timeout: late", 4.0, 1.5, quick, 3.0, 0.5, 2.5, 7.0)
+    empty = Cell(0.0)
+    assert all(getattr(cell, each.name) != getattr(empty, each.name) for each in fields(Cell))
+    assert as_of(cell, cell.updated_at) == cell
+    assert doubted(cell, cell, 1.0) == cell
 
 
 def test_a_judgement_teaches_how_late_a_price_was_and_whether_all_was_stated() -> None:

@@ -136,21 +136,21 @@ def as_of(cell: Cell, now: float) -> Cell:
     """The cell with what routing goes by as that counts at `now` (epoch seconds), however little was asked since."""
     kept = math.exp2(-max(0.0, now - cell.updated_at) / HALF_LIFE_S)
     return Cell(
-        cell.updated_at,
-        cell.right,
-        cell.wrong,
-        cell.outcomes,
-        cell.latency,
-        cell.last_success_at,
-        cell.last_error_at,
-        cell.last_error,
-        max(0.0, cell.recent_right) * kept,
-        max(0.0, cell.recent_wrong) * kept,
-        decay(cell.delay, kept),
-        cell.recent_full * kept,
-        cell.recent_bare * kept,
-        cell.recent_s * kept,
-        cell.recent_calls * kept,
+        updated_at=cell.updated_at,
+        right=cell.right,
+        wrong=cell.wrong,
+        outcomes=cell.outcomes,
+        latency=cell.latency,
+        last_success_at=cell.last_success_at,
+        last_error_at=cell.last_error_at,
+        last_error=cell.last_error,
+        recent_right=max(0.0, cell.recent_right) * kept,
+        recent_wrong=max(0.0, cell.recent_wrong) * kept,
+        delay=decay(cell.delay, kept),
+        recent_full=cell.recent_full * kept,
+        recent_bare=cell.recent_bare * kept,
+        recent_s=cell.recent_s * kept,
+        recent_calls=cell.recent_calls * kept,
     )
 
 
@@ -163,21 +163,21 @@ def doubted(cell: Cell, earlier: Cell | None, belief: float) -> Cell:
     fast = (1.0 - belief) * math.exp2(-since / RECENT_HALF_LIFE_OUTCOMES)
     # Made whole and not by `replace`: this is done for every source before the first request of a question is sent.
     return Cell(
-        cell.updated_at,
-        max(0.0, cell.right - earlier.right * slow),
-        max(0.0, cell.wrong - earlier.wrong * slow),
-        cell.outcomes,
-        cell.latency,
-        cell.last_success_at,
-        cell.last_error_at,
-        cell.last_error,
-        max(0.0, cell.recent_right - earlier.recent_right * fast),
-        max(0.0, cell.recent_wrong - earlier.recent_wrong * fast),
-        without(cell.delay, decay(earlier.delay, fast)),
-        max(0.0, cell.recent_full - earlier.recent_full * fast),
-        max(0.0, cell.recent_bare - earlier.recent_bare * fast),
-        max(0.0, cell.recent_s - earlier.recent_s * fast),
-        max(0.0, cell.recent_calls - earlier.recent_calls * fast),
+        updated_at=cell.updated_at,
+        right=max(0.0, cell.right - earlier.right * slow),
+        wrong=max(0.0, cell.wrong - earlier.wrong * slow),
+        outcomes=cell.outcomes,
+        latency=cell.latency,
+        last_success_at=cell.last_success_at,
+        last_error_at=cell.last_error_at,
+        last_error=cell.last_error,
+        recent_right=max(0.0, cell.recent_right - earlier.recent_right * fast),
+        recent_wrong=max(0.0, cell.recent_wrong - earlier.recent_wrong * fast),
+        delay=without(cell.delay, decay(earlier.delay, fast)),
+        recent_full=max(0.0, cell.recent_full - earlier.recent_full * fast),
+        recent_bare=max(0.0, cell.recent_bare - earlier.recent_bare * fast),
+        recent_s=max(0.0, cell.recent_s - earlier.recent_s * fast),
+        recent_calls=max(0.0, cell.recent_calls - earlier.recent_calls * fast),
     )
 
 
