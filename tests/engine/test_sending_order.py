@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 from anyio.lowlevel import checkpoint
 
 from engine.scripted_source import OPEN_MARKET, Desk, ScriptedSource, question, quote_desk
 from mdagent_mcp.domain.events import Fetched, Judged
-from mdagent_mcp.domain.failures import Outcome
-from mdagent_mcp.domain.instruments import Instrument
-from mdagent_mcp.domain.prices import Quote
-from mdagent_mcp.domain.questions import Asked
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import Collection
 from mdagent_mcp.engine.inquiry import Inquiry
