@@ -30,7 +30,7 @@ from mdagent_mcp.memory.learning import (
 )
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.resilience.latency import EMPTY
-from mdagent_mcp.routing.doubt import Standing, compared, doubt_spread
+from mdagent_mcp.routing.doubt import TESTED_AFTER, Standing, compared, doubt_spread
 from mdagent_mcp.routing.expectation import (
     NOTHING,
     QUICK_S,
@@ -232,9 +232,10 @@ class Router:
         if earlier is None or now_known is None:
             return
         if now_known.outcomes - earlier.outcomes > _EARLIER_FOR:
-            # What is known by now has taken the place of what was known then, and is tested from here on.
+            # What is known by now has taken the place of what was known then, and is tested from here on. It stands on
+            # outcomes of this source: that others are no longer what they were says nothing against it.
             self._earlier[whole], self._earlier[of_class] = self._memory.cell(whole), now_known
-            self._standings.pop(name, None)
+            self._standings[name] = Standing(outcomes=TESTED_AFTER)
             return
         then = _experience(source.vendor.weight, (self._earlier.get(whole), earlier, None), earlier.updated_at)
         standing = self._standings.get(name, Standing())
