@@ -7,6 +7,7 @@ import pytest
 from engine.scripted_source import OPEN_MARKET, Desk, ScriptedSource, question, quote_desk
 from mdagent_mcp.domain.events import Fetched, Judged
 from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.instruments import parse_symbol
 from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.domain.vendor import Endpoint
 from mdagent_mcp.engine.collection import CollectionOptions
@@ -42,6 +43,16 @@ def teach(
         memory.listen(Fetched(source, Endpoint.QUOTE, ("AAPL",), now, took_s, kind))
         if kind is None:
             memory.listen(Judged(source, "AAPL", Endpoint.QUOTE, now, agreed=True, delay_s=delay_s, complete=True))
+
+
+def shares(desk: Desk) -> dict[str, float]:
+    """The chance of being right that routing expects of every source."""
+    parts, limit_s = desk.parts, desk.parts.router.limit_s(None)
+    instrument = parse_symbol("AAPL")
+    return {
+        name: parts.router.expected(source, instrument, Endpoint.QUOTE, limit_s).trust
+        for name, source in parts.sources.items()
+    }
 
 
 async def test_sources_that_proved_good_are_asked_and_no_more_than_are_needed(clock: ManualClock) -> None:
@@ -206,6 +217,22 @@ async def test_memory_that_proves_wrong_is_given_up_within_a_few_questions(clock
                 teach(desk, source.name, 1)
         (plan, *_) = desk.parts.router.plans()
     assert set(plan.asked) == {"c", "d"}
+
+
+async def test_what_a_source_taught_since_is_not_doubted_because_others_changed(clock: ManualClock) -> None:
+    """All used to fail and none does; of the one heard most often the comparison begins anew after 120 outcomes."""
+    sources = named(clock, "abcd", cost_per_call=0.1)
+    options = CollectionOptions(first_wave=4)
+    async with quote_desk(clock, *sources, options=options) as desk:
+        for source in sources:
+            teach(desk, source.name, 60, FailureKind.SOURCE_ERROR)
+        chances = []
+        for _ in range(60):
+            await desk.engine.answer(question("AAPL", min_grade=Grade.A, max_age_s=0.0))
+            await clock.advance(61.0)
+            chances.append(shares(desk)["d"])
+            teach(desk, "d", 3)
+    assert [round(chance, 2) for chance in chances[20:] if chance < 0.9] == []
 
 
 async def test_only_the_last_plans_are_kept(clock: ManualClock) -> None:
