@@ -300,6 +300,15 @@ def test_the_interval_contains_the_price_and_widens_with_age_and_contradiction()
     assert (torn.price_low <= 189.84, torn.price_high >= 193.2) == (True, True)
 
 
+def test_the_interval_reaches_one_quoted_step_to_each_side() -> None:
+    """Also where finer prices are known: a single trade lies between two steps, and the next is one step away."""
+    finer = replace(KNOWN, tick=0.001, volatility_per_sqrt_s=1e-6, relative_spread=0.0)
+    single = judge([quote(price=189.845, age_s=0.0)], learned=finer)
+    assert (single.price_low, single.price_high) == (189.83, 189.86)
+    whole = judge([quote(age_s=0.0), quote("b", age_s=0.0)], learned=finer)
+    assert (whole.price_low, whole.price_high) == (189.83, 189.85)
+
+
 def test_the_interval_is_stretched_as_far_as_the_truth_was_missed_before() -> None:
     """Where 95 % of earlier truths lay within twice the half width, it is twice as wide."""
     track = TrackKnowledge(misses={2: recorded([2.0] * 60)})

@@ -95,11 +95,14 @@ class QuoteJudgement:
 
     @cached_property
     def _interval(self) -> tuple[float, float]:
-        """It ends on the grid of the price step; an unresolved contradiction lies in it."""
+        """It ends on the grid of the quoted step; an unresolved contradiction lies in it.
+
+        It reaches one step to each side at least: by less the next trade does not move.
+        """
         fusion, price = self.facts.fusion, self.price
         widening = self.facts.context.track.widening(fusion.groups)
-        prices = [price, *(o.quote.price for o in fusion.opponents if fusion.contested)]
-        step = self.facts.tolerance.tick_size
+        step = self.facts.tolerance.quoted_step
+        prices = [price - step, price + step, *(o.quote.price for o in fusion.opponents if fusion.contested)]
         decimals = min(max(0, -math.floor(math.log10(step))), _FINEST_DECIMALS)
         low = _rounded(min(*prices, price * math.exp(-widening * self.belief.below)), decimals, math.floor)
         high = _rounded(max(*prices, price * math.exp(widening * self.belief.above)), decimals, math.ceil)

@@ -68,6 +68,8 @@ class Tolerance:
         floor: smallest difference that counts as a conflict.
         daily_sigma: standard deviation over one trading day.
         tick_size: price step in the instrument's currency.
+        quoted_step: the step in which it is quoted, in its currency: the usual one where prices are finer, because
+            single trades and middles of bid and ask lie between two steps.
         learned: whether volatility comes from memory.
     """
 
@@ -77,6 +79,7 @@ class Tolerance:
     floor: float
     daily_sigma: float
     tick_size: float
+    quoted_step: float
     learned: bool
 
     def agreement(self, apart_s: float) -> float:
@@ -94,9 +97,9 @@ def tolerance_for(instrument: Instrument, price: float, learned: SymbolKnowledge
     assumed = CLASSES[instrument.asset_class]
     known = _NOTHING if learned is None else learned
     sigma = assumed.sigma if known.volatility_per_sqrt_s is None else known.volatility_per_sqrt_s
-    usual = _tick(instrument.asset_class, price) if known.tick is None else known.tick
+    usual = _tick(instrument.asset_class, price)
     # A step of another level of prices, learned or usual, says nothing about an absurdly small one.
-    tick = min(usual, MOST_TICK_SHARE * price)
+    tick = min(usual if known.tick is None else known.tick, MOST_TICK_SHARE * price)
     cheap = price < _LOW_PRICE and instrument.asset_class is AssetClass.US_EQUITY
     return Tolerance(
         sigma=sigma,
@@ -105,6 +108,7 @@ def tolerance_for(instrument: Instrument, price: float, learned: SymbolKnowledge
         floor=_LOW_PRICE_FLOOR if cheap else assumed.floor,
         daily_sigma=sigma * math.sqrt(assumed.day_s),
         tick_size=tick,
+        quoted_step=max(tick, min(usual, MOST_TICK_SHARE * price)),
         learned=known.volatility_per_sqrt_s is not None,
     )
 
