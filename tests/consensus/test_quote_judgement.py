@@ -309,6 +309,18 @@ def test_the_interval_reaches_one_quoted_step_to_each_side() -> None:
     assert (whole.price_low, whole.price_high) == (189.83, 189.85)
 
 
+def test_the_interval_reaches_what_agrees_from_too_far_off_to_confirm() -> None:
+    """A young price, and two that agree with each other half a percent away and twenty seconds ago.
+
+    So much may have happened since, by what is known of the symbol; or the young one is wrong.
+    """
+    wild = replace(KNOWN, volatility_per_sqrt_s=5e-4, relative_spread=1e-4)
+    older = [quote("b", 190.74, age_s=20.0), quote("c", 190.75, age_s=21.0)]
+    judgement = judge([quote(age_s=1.7), *older], learned=wild)
+    assert (judgement.price, judgement.confirmed, judgement.grade) == (189.84, False, Grade.B)
+    assert (judgement.price_low < 189.84, judgement.price_high >= 190.75) == (True, True)
+
+
 def test_the_interval_is_stretched_as_far_as_the_truth_was_missed_before() -> None:
     """Where 95 % of earlier truths lay within twice the half width, it is twice as wide."""
     track = TrackKnowledge(misses={2: recorded([2.0] * 60)})

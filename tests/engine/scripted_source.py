@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import anyio
 
@@ -197,11 +198,11 @@ class Desk:
 
 @asynccontextmanager
 async def quote_desk(
-    clock: ManualClock, *sources: ScriptedSource, options: CollectionOptions | None = None
+    clock: ManualClock, *sources: ScriptedSource, options: CollectionOptions | None = None, path: Path | None = None
 ) -> AsyncIterator[Desk]:
-    """An engine around these sources, with memory in RAM."""
+    """An engine around these sources, with memory in a file, or in RAM."""
     events: list[Event] = []
-    async with open_memory(None, clock) as memory, anyio.create_task_group() as background:
+    async with open_memory(path, clock) as memory, anyio.create_task_group() as background:
         parts = EngineParts(
             sources={s.name: s for s in sources},
             clock=clock,

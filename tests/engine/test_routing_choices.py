@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+from pathlib import Path
+
 import pytest
 
 from engine.scripted_source import OPEN_MARKET, Desk, ScriptedSource, question, quote_desk
@@ -14,6 +17,7 @@ from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.quote_routing import DAILY_PRICE, DOUBT_EXPLORATION, EXPLORATION
 from mdagent_mcp.engine.router import PLANS_KEPT
 from mdagent_mcp.memory.learning import QUOTE, CellKey
+from mdagent_mcp.memory.store import open_memory
 from mdagent_mcp.testing import ManualClock
 
 
@@ -79,6 +83,25 @@ async def test_sources_that_proved_late_are_not_asked_for_a_fresh_price(clock: M
         teach(desk, "b", 30, delay_s=300.0)
         await desk.engine.answer(question("AAPL"))
     assert [len(s.asked) for s in sources] == [0, 0, 1, 1]
+
+
+async def test_a_source_that_was_wrong_about_one_instrument_is_not_asked_about_that_one(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    """It was right about the other one all the time, and the next session knows."""
+    prices: dict[str, float | FailureKind] = {"AAPL": 189.5, "MSFT": 410.0}
+    cheap, dear = (ScriptedSource(n, clock, dict(prices), cost_per_call=c) for n, c in (("cheap", 0.1), ("dear", 0.15)))
+    path, now = tmp_path / "memory.sqlite3", clock.now()
+    async with open_memory(path, clock) as memory:
+        for source, symbol in product(("cheap", "dear"), 8 * ("AAPL", *20 * ("MSFT",))):
+            is_right = (source, symbol) != ("cheap", "AAPL")
+            memory.listen(Fetched(source, Endpoint.QUOTE, (symbol,), now, 0.1, None))
+            memory.listen(Judged(source, symbol, Endpoint.QUOTE, now, agreed=is_right, delay_s=0.5, complete=True))
+    async with quote_desk(clock, cheap, dear, path=path) as desk:
+        await desk.parts.memory.recall(prices)
+        for symbol in 3 * ("AAPL", "MSFT"):
+            await desk.engine.answer(question(symbol, min_grade=Grade.C, max_age_s=0.0))
+    assert (cheap.asked, dear.asked) == (3 * [("MSFT",)], 3 * [("AAPL",)])
 
 
 async def test_equals_are_asked_in_turn(clock: ManualClock) -> None:

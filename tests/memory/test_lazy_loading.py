@@ -11,10 +11,13 @@ import anyio
 import pytest
 
 from mdagent_mcp.memory.connection import Row
+from mdagent_mcp.memory.learning import Cell, CellKey
 from mdagent_mcp.memory.sqlite_connection import SqliteConnection
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
+from mdagent_mcp.memory.stored import Recalled, Stored
+from mdagent_mcp.memory.writer import Written
 from mdagent_mcp.testing import ManualClock
-from memory.memory_samples import NOON, fetched, quote_answer
+from memory.memory_samples import NOON, fetched, judged, quote_answer
 
 
 async def _remembering(path: Path, symbols: int) -> Path:
@@ -26,6 +29,11 @@ async def _remembering(path: Path, symbols: int) -> Path:
         for source in ("alpha", "beta", "gamma"):
             memory.listen(fetched(source, None, *names))
     return path
+
+
+def _rows_about(symbol: str) -> list[str]:
+    """What begins the rows about one of them: facts, behaviour, and how three sources did with it."""
+    return [symbol, symbol, "alpha", "beta", "gamma"]
 
 
 @pytest.fixture
@@ -65,14 +73,14 @@ async def test_an_instrument_is_read_once_when_it_is_asked_about(tmp_path: Path,
         read.clear()
         for _ in range(2):
             await memory.recall(["SAB", "NONE"])
-            assert [row[0] for row in read] == 2 * ["SAB"]  # facts, and behaviour
+            assert [row[0] for row in read] == _rows_about("SAB")
         known = memory.symbol_knowledge("SAB")
         assert known is not None
         assert known.observations == 1
         assert memory.symbol_knowledge("NONE") is None
         await memory.recall(["SAC"])
         await memory.recall(["SAB"])
-        assert [row[0] for row in read] == ["SAB", "SAB", "SAC", "SAC", "SAB", "SAB"]
+        assert [row[0] for row in read] == [*_rows_about("SAB"), *_rows_about("SAC"), *_rows_about("SAB")]
 
 
 async def test_what_is_learned_before_it_was_read_is_joined_to_what_is_stored(tmp_path: Path) -> None:
@@ -87,6 +95,37 @@ async def test_what_is_learned_before_it_was_read_is_joined_to_what_is_stored(tm
             assert (known.observations, known.low, known.high) == (2, 101.25, 105.0)
             assert memory.totals().symbols == 3
             await memory.flush()
+
+
+async def test_how_sources_did_with_an_instrument_is_known_from_when_it_is_asked_about(tmp_path: Path) -> None:
+    """What is learned since is added to it, whether it is written already or not."""
+    path, key = await _remembering(tmp_path / "memory.sqlite3", 3), CellKey("alpha", "quote", "symbol:SAA")
+    async with open_memory(path, ManualClock(NOON)) as memory:
+        assert _counts(memory.cell(key)) is None
+        await memory.recall(["SAA"])
+        assert _counts(memory.cell(key)) == (1, 1.0)
+        memory.listen(fetched("alpha", None, "SAA"))
+        waiting = _counts(memory.cell(key))
+        await memory.flush()
+        assert _counts(memory.cell(key)) == waiting == (2, 2.0)
+        memory.listen(judged("alpha", agreed=False, symbol="SAA"))
+        await memory.flush()
+        assert _counts(memory.cell(key)) == (2, 1.0)
+    async with open_memory(path, ManualClock(NOON)) as memory:
+        await memory.recall(["SAA"])
+        assert _counts(memory.cell(key)) == (2, 1.0)
+
+
+def test_what_was_read_while_a_batch_was_on_its_way_is_read_again() -> None:
+    """Nobody knows whether the read includes it: added on top it might count twice, left out not at all."""
+    key, cell = CellKey("alpha", "quote", "symbol:SAA"), Cell(1.0, right=1.0, outcomes=1)
+    found = Recalled({}, {}, {key: cell}, batches=0)
+    under_way, overtaken, quiet = Stored(10), Stored(10), Stored(10)
+    under_way.recalled(["SAA"], found, [key])
+    overtaken.take_over(Written({}, {}, {key: cell}))
+    overtaken.recalled(["SAA"], found, [])
+    quiet.recalled(["SAA"], found, [CellKey("alpha", "quote", "symbol:SAB")])
+    assert [stored.parts for stored in (under_way, overtaken, quiet)] == [{}, {}, {"SAA": {key: cell}}]
 
 
 async def test_questions_that_begin_together_are_read_together_and_go_on_together(
@@ -106,7 +145,7 @@ async def test_questions_that_begin_together_are_read_together_and_go_on_togethe
             tasks.start_soon(rounds.run, tasks.cancel_scope, lambda: len(ended) == 3)
             for symbols in (("SAB", "SAC"), ("SAC",), ("SAD", "SAB")):
                 tasks.start_soon(ask, *symbols)
-        assert sorted(row[0] for row in read) == ["SAB", "SAB", "SAC", "SAC", "SAD", "SAD"]
+        assert sorted(row[0] for row in read) == sorted([*_rows_about("SAB"), *_rows_about("SAC"), *_rows_about("SAD")])
         assert len(set(ended)) == 1
 
 
@@ -136,7 +175,9 @@ async def test_a_store_in_ram_is_read_only_about_what_had_to_make_room(read: lis
         await memory.recall(["SAC"])
         assert read == []
         memory.keep(quote_answer("q-SAC", "SAC"))
+        memory.listen(fetched("alpha", None, "SAC"))
         await memory.flush()
+        assert _counts(memory.cell(CellKey("alpha", "quote", "symbol:SAC"))) == (1, 1.0)
         assert memory.symbol_knowledge("SAA") is None
         read.clear()
         await memory.recall(["SAA"])
@@ -144,6 +185,11 @@ async def test_a_store_in_ram_is_read_only_about_what_had_to_make_room(read: lis
         known = memory.symbol_knowledge("SAA")
         assert known is not None
         assert known.observations == 1
+
+
+def _counts(cell: Cell | None) -> tuple[int, float] | None:
+    """All outcomes, and the right ones but for what fades with every outcome."""
+    return None if cell is None else (cell.outcomes, round(cell.right, 2))
 
 
 class _Rounds:

@@ -12,17 +12,19 @@ from mdagent_mcp.resilience.latency import recorded
 from mdagent_mcp.routing.expectation import (
     DECLARED_FRESH,
     DECLARED_LATE,
+    ENOUGH_ABOUT_SYMBOL,
     UNKNOWN_LATENCY_S,
     Evidence,
     Experience,
     chance_right,
     share_complete,
     share_fresh,
+    share_of_usual,
     usual_latency_s,
 )
 
 outcomes = st.builds(Evidence, st.floats(0, 200), st.floats(0, 200))
-experiences = st.builds(Experience, st.floats(0, 1), outcomes, outcomes, outcomes)
+experiences = st.builds(Experience, st.floats(0, 1), outcomes, outcomes, outcomes, outcomes)
 
 
 @given(experiences)
@@ -48,10 +50,30 @@ def test_nothing_learned_is_the_static_trust() -> None:
 
 
 def test_one_symbol_may_differ_from_its_class_once_enough_was_seen_of_it() -> None:
-    """A source that is right about shares may not know one of them; a single failure tells nothing yet."""
-    known = Experience(0.8, Evidence(100, 0), Evidence(60, 0), Evidence(0, 2))
+    """A source that is right about shares may be wrong about one of them; a single contradiction tells nothing yet."""
+    known = Experience(0.8, Evidence(100, 0), Evidence(60, 0), Evidence(300, 3), Evidence(0, 2))
     assert chance_right(known) == chance_right(replace(known, symbol=Evidence()))
     assert chance_right(replace(known, symbol=Evidence(0, 20))) < 0.5
+
+
+def test_one_symbol_is_no_exception_where_the_source_is_as_wrong_about_the_others() -> None:
+    """Nor where chance alone may have done it, nor for being better."""
+    known = Experience(0.8, Evidence(10, 10), Evidence(10, 10), Evidence(150, 150))
+    assert share_of_usual(replace(known, symbol=Evidence(10, 10))) == 1.0
+    assert share_of_usual(replace(known, symbol=Evidence(3, 5))) == 1.0
+    assert share_of_usual(replace(known, symbol=Evidence(20, 0))) == 1.0
+    assert share_of_usual(replace(known, symbol=Evidence(0, 20))) < 0.3
+
+
+@given(experiences, st.floats(0.1, 50))
+def test_an_answer_about_a_symbol_that_was_right_never_lowers_its_share(known: Experience, n: float) -> None:
+    """And a contradicted one never raises it, once there are enough; it is a share."""
+    seen = Evidence(known.symbol.right + ENOUGH_ABOUT_SYMBOL, known.symbol.wrong)
+    usual, better, worse = (
+        share_of_usual(replace(known, symbol=each))
+        for each in (seen, Evidence(seen.right + n, seen.wrong), Evidence(seen.right, seen.wrong + n))
+    )
+    assert 0.0 <= worse <= usual + 1e-9 <= better + 2e-9 <= 1.0 + 2e-9
 
 
 def test_learned_delays_overrule_what_is_declared() -> None:

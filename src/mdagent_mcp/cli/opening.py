@@ -7,7 +7,6 @@ client meanwhile.
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -15,10 +14,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Final, TypedDict
+from typing import TypedDict
 
 from anyio import to_thread
 
+from mdagent_mcp.cli.garbage import garbage_collected
 from mdagent_mcp.cli.startup import data_directory
 from mdagent_mcp.cli.watching import Watching
 from mdagent_mcp.config.settings import Settings
@@ -28,8 +28,6 @@ from mdagent_mcp.monitoring.alert_watch import Alerts
 from mdagent_mcp.monitoring.metrics import Metrics
 
 _NOW = timedelta(0)
-COLLECT_AFTER: Final = 20_000
-"""New objects after which garbage is looked for."""
 OpenEngine = Callable[[Settings], AbstractAsyncContextManager[MarketData]]
 
 
@@ -135,17 +133,5 @@ async def _held_open(
 
     told = partial(watching.not_taken_over, is_replaced=is_replaced)
     parts = Reloading(watching.loaded, watching.load, engine, file_changes, opening.clock, watching.applied, told)
-    async with reloading(parts) as followed:
-        _spare_the_collector()
+    async with reloading(parts) as followed, garbage_collected(opening.clock):
         yield followed
-
-
-def _spare_the_collector() -> None:
-    """Leave what lives as long as the server out of garbage collections, and begin one less often.
-
-    The default begins one every 700 new objects and walks through everything again and again: a sixth of the time of an
-    answer about hundreds of symbols. What dies young is freed by its reference count all the same.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 50)

@@ -124,14 +124,23 @@ class QuoteFacts:
         price, elapsed = self.recent
         return outlasts_movement(abs(math.log(price) - served.log_price), elapsed, tolerance)
 
+    @property
+    def seconding(self) -> tuple[Observation, ...]:
+        """What another group says that agrees, even if it lies too far off to confirm the served price."""
+        served, limit = self.served, self.lines.corroboration_age_s
+        return tuple(
+            [
+                m
+                for m in self.fusion.members
+                if m.group != served.group and m.sound and m.vote_age_s <= limit and m.standing <= served.standing
+            ]
+        )
+
     def _is_seconded(self) -> bool:
         served, limit = self.served, self.lines.corroboration_age_s
         if any(o.vote_age_s <= limit and o.group != served.group for o, _ in self.fusion.outsiders):
             return False
-        return any(
-            m.group != served.group and m.sound and m.vote_age_s <= limit and m.standing <= served.standing
-            for m in self.fusion.members
-        )
+        return bool(self.seconding)
 
     def _distance(self, other: Observation) -> float:
         return abs(other.log_price - self.served.log_price)

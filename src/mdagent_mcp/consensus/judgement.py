@@ -95,14 +95,17 @@ class QuoteJudgement:
 
     @cached_property
     def _interval(self) -> tuple[float, float]:
-        """It ends on the grid of the quoted step; an unresolved contradiction lies in it.
+        """It ends on the grid of the quoted step and reaches one step to each side at least: by less no trade moves.
 
-        It reaches one step to each side at least: by less the next trade does not move.
+        What contradicts the price without an explanation lies in it, and so does what agrees from too far off to
+        confirm it: it may be the price that moved since, or that the younger one is wrong.
         """
         fusion, price = self.facts.fusion, self.price
         widening = self.facts.context.track.widening(fusion.groups)
         step = self.facts.tolerance.quoted_step
         prices = [price - step, price + step, *(o.quote.price for o in fusion.opponents if fusion.contested)]
+        if not self.confirmed:
+            prices += [price * math.exp(m.log_price - self.facts.served.log_price) for m in self.facts.seconding]
         decimals = min(max(0, -math.floor(math.log10(step))), _FINEST_DECIMALS)
         low = _rounded(min(*prices, price * math.exp(-widening * self.belief.below)), decimals, math.floor)
         high = _rounded(max(*prices, price * math.exp(widening * self.belief.above)), decimals, math.ceil)

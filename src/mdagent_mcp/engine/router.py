@@ -27,6 +27,7 @@ from mdagent_mcp.memory.learning import (
     as_of,
     doubted,
     family,
+    share_left,
 )
 from mdagent_mcp.memory.store import Memory
 from mdagent_mcp.resilience.latency import EMPTY
@@ -302,12 +303,14 @@ def weight_parts(candidate: Candidate, *, live: bool) -> WeightParts:
 
 
 def _experience(trust: float, cells: Sequence[Cell | None], now: float) -> Experience:
-    whole, of_class, of_symbol = (None if cell is None else as_of(cell, now) for cell in cells)
+    *broad, of_symbol = cells
+    whole, of_class = (None if cell is None else as_of(cell, now) for cell in broad)
     return Experience(
         trust=trust,
         source=_recent(whole),
         asset_class=_recent(of_class),
-        symbol=_recent(of_symbol),
+        in_general=_long_run(of_class, now),
+        symbol=_long_run(of_symbol, now),
         complete=NOTHING if of_class is None else Evidence(of_class.recent_full, of_class.recent_bare),
         delay=EMPTY if of_class is None else of_class.delay,
         seconds=0.0 if of_class is None else of_class.recent_s,
@@ -318,6 +321,13 @@ def _experience(trust: float, cells: Sequence[Cell | None], now: float) -> Exper
 
 def _recent(cell: Cell | None) -> Evidence:
     return NOTHING if cell is None else Evidence(cell.recent_right, cell.recent_wrong)
+
+
+def _long_run(cell: Cell | None, now: float) -> Evidence:
+    if cell is None:
+        return NOTHING
+    left = share_left(cell, now)
+    return Evidence(max(0.0, cell.right) * left, max(0.0, cell.wrong) * left)
 
 
 def _plan(choice: _Choice) -> AskingPlan:

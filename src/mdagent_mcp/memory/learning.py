@@ -48,6 +48,7 @@ SYMBOLS_PER_EVENT: Final = 200
 
 QUOTE: Final = "quote"
 HISTORY: Final = "history"
+SYMBOL_SCOPE: Final = "symbol:"
 
 
 class CellKey(NamedTuple):
@@ -134,7 +135,7 @@ def combine(older: Cell, newer: Cell) -> Cell:
 
 def as_of(cell: Cell, now: float) -> Cell:
     """The cell with what routing goes by as that counts at `now` (epoch seconds), however little was asked since."""
-    kept = math.exp2(-max(0.0, now - cell.updated_at) / HALF_LIFE_S)
+    kept = share_left(cell, now)
     return Cell(
         updated_at=cell.updated_at,
         right=cell.right,
@@ -152,6 +153,11 @@ def as_of(cell: Cell, now: float) -> Cell:
         recent_s=cell.recent_s * kept,
         recent_calls=cell.recent_calls * kept,
     )
+
+
+def share_left(cell: Cell, now: float) -> float:
+    """What is left of a cell's outcomes at `now` (epoch seconds)."""
+    return math.exp2(-max(0.0, now - cell.updated_at) / HALF_LIFE_S)
 
 
 def doubted(cell: Cell, earlier: Cell | None, belief: float) -> Cell:
@@ -212,7 +218,11 @@ def reliability(cell: Cell) -> Reliability:
 
 
 def learn_fetched(event: Fetched) -> Iterator[tuple[CellKey, Cell]]:
-    """What the end of a call teaches: about the source, about each asset class and each symbol it asked for."""
+    """What the end of a call teaches: about the source, about each asset class and each symbol it asked for.
+
+    A call that fails says that the source is unwell, and nothing of the symbol: who remembered it of the one that was
+    asked for at the time would believe for weeks that the source is bad at this one.
+    """
     symbols = event.symbols[:SYMBOLS_PER_EVENT]
     one = _of_call(event, 1)  # nearly every call asks for one, and then all three are the same
     yield CellKey(event.source), one if len(symbols) <= 1 else _of_call(event, len(symbols))
@@ -221,9 +231,9 @@ def learn_fetched(event: Fetched) -> Iterator[tuple[CellKey, Cell]]:
     for name in dict.fromkeys(classes):
         count = classes.count(name)
         yield CellKey(event.source, endpoint, f"asset:{name}"), one if count == 1 else _of_call(event, count)
-    of_one = replace(one, latency=EMPTY)
+    of_one = replace(one, latency=EMPTY, wrong=0.0, recent_wrong=0.0)
     for symbol in symbols:
-        yield CellKey(event.source, endpoint, f"symbol:{symbol}"), of_one
+        yield CellKey(event.source, endpoint, f"{SYMBOL_SCOPE}{symbol}"), of_one
 
 
 def learn_judged(event: Judged) -> Iterator[tuple[CellKey, Cell]]:
@@ -245,7 +255,7 @@ def learn_judged(event: Judged) -> Iterator[tuple[CellKey, Cell]]:
     endpoint = family(event.endpoint)
     yield CellKey(event.source), cell
     yield CellKey(event.source, endpoint, f"asset:{asset_class(event.symbol)}"), cell
-    yield CellKey(event.source, endpoint, f"symbol:{event.symbol}"), replace(cell, delay=EMPTY)
+    yield CellKey(event.source, endpoint, f"{SYMBOL_SCOPE}{event.symbol}"), replace(cell, delay=EMPTY)
 
 
 def family(endpoint: Endpoint) -> str:

@@ -214,6 +214,8 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
                     THEN wrong_count * 30.0 / (right_count + wrong_count) ELSE wrong_count END""",
         ),
     ),
+    # How every source did with one instrument is read when a question about it begins.
+    Migration("010_cell_scope", ("CREATE INDEX cell_scope ON cell (scope)",)),
 )
 
 _RECORD: Final = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at REAL NOT NULL) WITHOUT ROWID"

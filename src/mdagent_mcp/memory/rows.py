@@ -19,6 +19,7 @@ from mdagent_mcp.memory.learning import (
     HALF_LIFE_OUTCOMES,
     HALF_LIFE_S,
     RECENT_HALF_LIFE_OUTCOMES,
+    SYMBOL_SCOPE,
     Cell,
     CellKey,
     combine,
@@ -32,8 +33,7 @@ CHUNK: Final = 50
 MOST_SESSIONS: Final = 10_000
 _SPARE: Final = 1.05
 """What a table may hold beyond its bound before rows are dropped, so that it is not sorted all the time."""
-_SYMBOL_SCOPE: Final = "symbol:"
-_OF_SYMBOLS: Final = f"scope LIKE '{_SYMBOL_SCOPE}%'"
+_OF_SYMBOLS: Final = f"scope LIKE '{SYMBOL_SCOPE}%'"
 
 _CELL_KEY: Final = ("source", "endpoint", "scope")
 _CELL_REST: Final = (
@@ -91,7 +91,7 @@ async def read_cells_of(connection: Connection, symbols: Iterable[str]) -> dict[
         marks = ",".join("?" for _ in keys)
         rows = await connection.execute_fetchall(
             f"SELECT {_CELL} FROM cell WHERE scope IN ({marks})",  # noqa: S608 - marks only
-            tuple(f"symbol:{symbol}" for symbol in keys),
+            tuple(f"{SYMBOL_SCOPE}{symbol}" for symbol in keys),
         )
         found.update(map(_cell, rows))
     return found
@@ -100,7 +100,7 @@ async def read_cells_of(connection: Connection, symbols: Iterable[str]) -> dict[
 async def read_source_cells(connection: Connection) -> dict[CellKey, Cell]:
     """What was learned about sources, single instruments left out."""
     rows = await connection.execute_fetchall(
-        f"SELECT {_CELL} FROM cell WHERE scope NOT LIKE 'symbol:%'"  # noqa: S608 - constants only
+        f"SELECT {_CELL} FROM cell WHERE NOT {_OF_SYMBOLS}"  # noqa: S608 - constants only
     )
     return dict(map(_cell, rows))
 
@@ -281,7 +281,7 @@ async def prune_knowledge(connection: Connection, most_parts: int, most_symbols:
 
 def _is_plain(key: CellKey, cell: Cell) -> bool:
     """Whether a cell is nothing but sums; one that takes something back may have to be settled."""
-    return key.scope.startswith(_SYMBOL_SCOPE) and not cell.latency.weights and min(cell.right, cell.wrong) >= 0
+    return key.scope.startswith(SYMBOL_SCOPE) and not cell.latency.weights and min(cell.right, cell.wrong) >= 0
 
 
 def _chunks(keys: Iterable[Any]) -> Iterable[list[Any]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
@@ -37,13 +36,14 @@ from mdagent_mcp.memory.learning import Cell, CellKey, asset_class, combine, lea
 from mdagent_mcp.memory.lessons import Lessons, combine_lessons, learn
 from mdagent_mcp.memory.patterns import PatternBook, find_patterns
 from mdagent_mcp.memory.recalling import Recalls
-from mdagent_mcp.memory.rows import CHUNK, find_symbols
+from mdagent_mcp.memory.rows import CHUNK, find_symbols, read_cells_of
 from mdagent_mcp.memory.snapshots import read_snapshot, read_symbol_snapshot
 from mdagent_mcp.memory.statistics_rows import find_statistics
+from mdagent_mcp.memory.stored import Recalled, Stored
 from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, learn_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols, learn_symbol
 from mdagent_mcp.memory.traces import Trace, TraceBook
-from mdagent_mcp.memory.writer import Loaded, MemoryOptions, Writer, Written
+from mdagent_mcp.memory.writer import MemoryOptions, Writer
 
 __all__ = ["Memory", "MemoryOptions", "open_memory"]
 
@@ -51,81 +51,10 @@ RECALLING_S: Final = 0.25
 """Seconds that a question waits for what is stored about its instruments."""
 
 
-@dataclass(slots=True)
-class _Stored:
-    """What the store holds, as far as it is needed on the way to an answer.
-
-    Attributes:
-        most: instruments that are held in RAM.
-        holds_all: whether nothing is stored about an instrument that is not held here: the store began empty, nobody
-            else writes it, and nothing was dropped for `most`.
-        loaded: about sources and asset classes, and how much there is.
-        symbols: about instruments, those read or written last at the end; None where nothing is stored.
-        statistics: how they behave; likewise.
-        views: knowledge about sources as it was last asked for; forgotten when something changes it.
-        lessons: everything that authorities taught, as it was last asked for; likewise.
-        patterns: recurring faults in the findings; None until they are asked for again.
-        copies: pairs of sources that are one voice by the findings; likewise.
-        joined: cells with what waits to be written, as they were last asked for; forgotten likewise.
-    """
-
-    most: int
-    holds_all: bool = False
-    loaded: Loaded = field(default_factory=Loaded)
-    symbols: dict[str, SymbolKnowledge | None] = field(default_factory=dict)
-    statistics: dict[str, SymbolStatistics | None] = field(default_factory=dict)
-    views: dict[str, SourceKnowledge | None] = field(default_factory=dict)
-    lessons: Lessons | None = None
-    patterns: PatternBook | None = None
-    copies: tuple[Pair, ...] | None = None
-    joined: dict[CellKey, Cell | None] = field(default_factory=dict)
-
-    def begin_with(self, loaded: Loaded) -> None:
-        """Start over with what a store that was just opened holds."""
-        self.loaded, self.lessons = loaded, None
-        self.patterns = self.copies = None
-        for known in (self.symbols, self.statistics, self.views, self.joined):
-            known.clear()
-
-    def take_over(self, written: Written) -> None:
-        """Note what the store holds after a batch, which may include what another process learned."""
-        loaded = self.loaded
-        count = loaded.symbols if written.symbol_count is None else written.symbol_count
-        lessons = loaded.lessons if written.lessons is None else written.lessons
-        loaded.cells.update((key, cell) for key, cell in written.cells.items() if not key.scope.startswith("symbol:"))
-        self.loaded = replace(loaded, lessons=lessons, symbols=count)
-        for symbol, known in written.symbols.items():
-            self.symbols.pop(symbol, None)
-            self.symbols[symbol] = known
-        self.statistics.update(written.statistics)
-        self._bound()
-        self.views.clear()
-        self.lessons = None
-        self.loaded.findings.update(written.findings)
-        self.patterns = self.copies = None
-        self.joined.clear()
-
-    def recalled(
-        self, asked: Iterable[str], symbols: Mapping[str, SymbolKnowledge], statistics: Mapping[str, SymbolStatistics]
-    ) -> None:
-        """Note what was read; what was written meanwhile is newer and stays."""
-        for symbol in asked:
-            self.symbols.setdefault(symbol, symbols.get(symbol))
-            self.statistics.setdefault(symbol, statistics.get(symbol))
-        self._bound()
-
-    def _bound(self) -> None:
-        while len(self.symbols) > self.most:
-            self.holds_all = False
-            oldest = next(iter(self.symbols))
-            del self.symbols[oldest]
-            self.statistics.pop(oldest, None)
-
-
 class Memory:
     """What is remembered; made by `open_memory`."""
 
-    def __init__(self, writer: Writer, stored: _Stored, clock: Clock) -> None:
+    def __init__(self, writer: Writer, stored: Stored, clock: Clock) -> None:
         self._writer = writer
         self._stored = stored
         self._clock = clock
@@ -196,7 +125,7 @@ class Memory:
 
     async def recall(self, symbols: Iterable[str]) -> None:
         """Read what is stored about instruments, so that it is known from now on; what cannot be read is not known."""
-        missing = [] if self._stored.holds_all else [s for s in symbols if s not in self._stored.symbols]
+        missing = [] if self._stored.holds_all else [s for s in symbols if s not in self._stored.parts]
         if missing and self._writer.opened is not None:
             await self._recalls.recall(missing)
 
@@ -205,17 +134,18 @@ class Memory:
         for start in range(0, len(symbols), CHUNK):
             if opened is None:
                 return
-            names = symbols[start : start + CHUNK]
+            names, batches = symbols[start : start + CHUNK], self._stored.batches
             try:
                 with self._clock.limit(RECALLING_S):
                     found = await find_symbols(opened.reader, names)
                     behaviour = await find_statistics(opened.reader, names)
+                    cells = await read_cells_of(opened.reader, names)
             except (StoreError, TimeoutError) as error:
                 self._reading_trouble = f"what was learned cannot be read: {str(error) or 'it takes too long'}"
                 return
             self._reading_trouble = ""
             if opened is self._writer.opened:
-                self._stored.recalled(names, found, behaviour)
+                self._stored.recalled(names, Recalled(found, behaviour, cells, batches), self._writer.under_way.cells)
 
     def source_knowledge(self, source: str) -> SourceKnowledge | None:
         """What is known about a source now; None when nothing is."""
@@ -227,7 +157,7 @@ class Memory:
     def cell(self, key: CellKey) -> Cell | None:
         """What was learned about a source, or a part of what it serves; None when nothing was.
 
-        About a symbol nothing is at hand before it was asked for once since the start.
+        Of what was stored about a symbol nothing is at hand before its `recall`.
         """
         if key not in self._stored.joined:
             self._stored.joined[key] = self._cell(key)
@@ -338,7 +268,7 @@ class Memory:
         self._stored.views.pop(source, None)
 
     def _cell(self, key: CellKey) -> Cell | None:
-        places = (self._stored.loaded.cells, self._writer.under_way.cells, self._writer.backlog.cells)
+        places = (self._stored.cells_with(key), self._writer.under_way.cells, self._writer.backlog.cells)
         parts = [place[key] for place in places if key in place]
         return reduce(combine, parts) if parts else None
 
@@ -372,7 +302,7 @@ async def open_memory(
     if place is None:
         place = RamDatabase(clock)
     database = FileDatabase(place, clock) if isinstance(place, Path) else place
-    stored = _Stored(options.recalled, holds_all=isinstance(database, RamDatabase))
+    stored = Stored(options.recalled, holds_all=isinstance(database, RamDatabase))
     writer = Writer(database, clock, options, stored)
     try:
         await writer.open()

@@ -108,10 +108,14 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the store holds now of the things a batch was about; None where it was not about any of the kind."""
+    """What the store holds now of the things a batch was about; None where it was not about any of the kind.
+
+    `added` alone is what the batch itself held: outcomes that were added in the store and not read back.
+    """
 
     cells: dict[CellKey, Cell]
     symbols: dict[str, SymbolKnowledge]
+    added: dict[CellKey, Cell] = field(default_factory=dict)
     statistics: dict[str, SymbolStatistics] = field(default_factory=dict)
     lessons: Lessons | None = None
     symbol_count: int | None = None
@@ -330,7 +334,8 @@ class Writer:
             await prune_statistics(connection, options.symbols)
             await prune_findings(connection, options.parts)
             symbol_count = await count_symbols(connection)
-        return Written(cells, symbols, statistics, lessons, symbol_count, findings)
+        added = {key: cell for key, cell in batch.cells.items() if key not in cells}
+        return Written(cells, symbols, added, statistics, lessons, symbol_count, findings)
 
     async def _pause(self, until: asyncio.Event, seconds: float) -> None:
         with suppress(TimeoutError), self._clock.limit(seconds):

@@ -1,12 +1,13 @@
 """What to expect of a source for one kind of instrument and call, from what was learned about it. Pure.
 
-The rule of this module: narrow knowledge leans on broader knowledge while it is short (empirical Bayes): the symbol on
-the asset class, that on the source as a whole, that on the static trust of the source's declaration. What was learned
-fades by the clock towards the broader knowledge, never at a restart.
+The rule of this module: narrow knowledge leans on broader knowledge while it is short (empirical Bayes): the asset
+class on the source as a whole, that on the static trust of the source's declaration; one instrument is an exception of
+its class only where that is sure. What was learned fades by the clock towards the broader knowledge, not at a restart.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +16,9 @@ from mdagent_mcp.resilience.latency import EMPTY, LatencyHistogram, share_within
 PRIOR_WORTH: Final = 5.0
 """Outcomes that the broader knowledge is worth to the narrower one."""
 ENOUGH_ABOUT_SYMBOL: Final = 5.0
-"""Outcomes about one symbol before they are listened to."""
+"""Answers about one symbol before they are listened to."""
+_SURE_SQUARED: Final = 1.645**2
+"""Of the normal distribution: one symbol in twenty is better than its upper bound."""
 DECLARED_FRESH: Final = 0.85
 """Chance that an unknown source which declares no delay is as fresh as it should be."""
 DECLARED_LATE: Final = 0.02
@@ -58,7 +61,8 @@ class Experience:
         trust: of its declaration, 0 to 1.
         source: recent outcomes over everything it serves.
         asset_class: recent outcomes in the instrument's class.
-        symbol: recent outcomes about the instrument itself.
+        in_general: outcomes in the instrument's class over the long run.
+        symbol: answers about the instrument itself over the long run, right ones and contradicted ones.
         complete: recent answers that stated all that a complete answer has, and those that did not.
         delay: how late its prices were in that class while the market traded, seconds.
         seconds: that recent answers in that class took together.
@@ -69,6 +73,7 @@ class Experience:
     trust: float
     source: Evidence = NOTHING
     asset_class: Evidence = NOTHING
+    in_general: Evidence = NOTHING
     symbol: Evidence = NOTHING
     complete: Evidence = NOTHING
     delay: LatencyHistogram = field(default_factory=lambda: EMPTY)
@@ -80,8 +85,24 @@ class Experience:
 def chance_right(experience: Experience) -> float:
     """How probable it is that the source answers and is not contradicted."""
     source = leaning(experience.source, experience.trust)
-    in_class = leaning(experience.asset_class, source)
-    return leaning(experience.symbol, in_class) if experience.symbol.total >= ENOUGH_ABOUT_SYMBOL else in_class
+    return leaning(experience.asset_class, source) * share_of_usual(experience)
+
+
+def share_of_usual(experience: Experience) -> float:
+    """How often the source is right about the instrument, as a share of how often it is about all of its class.
+
+    Below 1 only where the instrument is surely an exception: where the upper bound of its share lies below the class's
+    (Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927). Both are of the
+    long run, like with like: an instrument is asked for seldom, and what was learned about it in a bad week would long
+    outlive that week if it were not compared with what happened to all of them.
+    """
+    seen, usual = experience.symbol, leaning(experience.in_general, experience.trust)
+    if seen.total < ENOUGH_ABOUT_SYMBOL or usual <= 0.0:
+        return 1.0
+    share, n = seen.right / seen.total, seen.total
+    middle = share + _SURE_SQUARED / (2.0 * n)
+    reach = math.sqrt(_SURE_SQUARED * (share * (1.0 - share) + _SURE_SQUARED / (4.0 * n)) / n)
+    return min(1.0, (middle + reach) / (1.0 + _SURE_SQUARED / n) / usual)
 
 
 def leaning(evidence: Evidence, broader: float) -> float:
