@@ -5,21 +5,22 @@
 `mdagent-mcp serve --http --sandbox` runs as a process of its own; a few clients ask over loopback, and after some calls
 one of them leaves and another comes. Through the sandbox its vendors fail for a while and recover, by the seed. Memory,
 descriptors and threads of the server are read from Linux every few seconds. Its first five minutes (of a short run the
-first third) are its warm-up, in which it is asked `HASTE` times as often, so that what is kept up to a number (series,
-answers, evidence) is nearly full as it ends. What it holds in the last minutes under load, and after a minute without
-faults or calls, may exceed what it held then by `MOST_MEMORY` and `MOST_FILES`. Every call must end within its
-deadline, and none may fail but by one of the contract's codes.
+first third) are its warm-up, in which `HASTE` times as many clients ask, so that what is kept up to a number (series,
+answers, evidence, claims to be proved) is nearly full as it ends. What it holds in the last minutes under load, and
+after a minute without faults or calls, may exceed what it held then by `MOST_MEMORY` and `MOST_FILES`. Every call must
+end within its deadline, and none may fail but by one of the contract's codes.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +39,7 @@ WARM_UP_S: Final = 300.0
 WARM_UP_SHARE: Final = 1 / 3
 """Of the time, at most, for short runs."""
 QUIET_SHARE: Final = 1 / 60
-HASTE: Final = 4.0
+HASTE: Final = 4
 MOST_MEMORY: Final = 0.05
 """Of what was resident after the warm-up."""
 MOST_FILES: Final = 8
@@ -94,15 +95,14 @@ async def soak(server: Serving, seconds: float, clients: int, rate: float, seed:
     seen, started = Soak(), time.monotonic()
     warm_until = started + warm_up_s(seconds)
 
-    def pause_s() -> float:
-        return clients / rate / (HASTE if time.monotonic() < warm_until else 1.0)
-
     async with anyio.create_task_group() as everything:
         everything.start_soon(_sample, server, seen, started)
         with anyio.move_on_after(seconds - quiet_s(seconds)):
             async with anyio.create_task_group() as tasks:
-                for number in range(clients):
-                    tasks.start_soon(_clients, server.url, pause_s, random.Random(f"{seed} {number}"), seen)
+                for number in range(HASTE * clients):
+                    until = math.inf if number < clients else warm_until
+                    rng = random.Random(f"{seed} {number}")
+                    tasks.start_soon(_clients, server.url, clients / rate, until, rng, seen)
                 tasks.start_soon(_break, sandbox, random.Random(f"{seed} faults"), seen)
         await _set_faults(sandbox, ())
         await anyio.sleep(quiet_s(seconds))
@@ -147,13 +147,15 @@ async def _sample(server: Serving, seen: Soak, started: float) -> None:
         seen.lag_s = max(0.8 * seen.lag_s, time.monotonic() - due)
 
 
-async def _clients(url: str, pause_s: Callable[[], float], rng: random.Random, seen: Soak) -> None:
-    """One client after another, each with a connection of its own."""
-    while True:
+async def _clients(url: str, pause_s: float, until: float, rng: random.Random, seen: Soak) -> None:
+    """One client after another, each with a connection of its own, until that second of the monotonic clock."""
+    while time.monotonic() < until:
         async with Client(url) as client:
             for _ in range(CALLS_A_CLIENT):
+                if time.monotonic() >= until:
+                    break
                 await _call(client, rng, seen)
-                await anyio.sleep(rng.expovariate(1 / pause_s()))
+                await anyio.sleep(rng.expovariate(1 / pause_s))
 
 
 async def _call(client: Client, rng: random.Random, seen: Soak) -> None:
