@@ -24,7 +24,7 @@ from mdagent_mcp.routing.expectation import (
 )
 
 outcomes = st.builds(Evidence, st.floats(0, 200), st.floats(0, 200))
-experiences = st.builds(Experience, st.floats(0, 1), outcomes, outcomes, outcomes, outcomes)
+experiences = st.builds(Experience, st.floats(0, 1), outcomes, outcomes, outcomes)
 
 
 @given(experiences)
@@ -51,27 +51,28 @@ def test_nothing_learned_is_the_static_trust() -> None:
 
 def test_one_symbol_may_differ_from_its_class_once_enough_was_seen_of_it() -> None:
     """A source that is right about shares may be wrong about one of them; a single contradiction tells nothing yet."""
-    known = Experience(0.8, Evidence(100, 0), Evidence(60, 0), Evidence(300, 3), Evidence(0, 2))
-    assert chance_right(known) == chance_right(replace(known, symbol=Evidence()))
-    assert chance_right(replace(known, symbol=Evidence(0, 20))) < 0.5
+    in_class = Evidence(300, 3)
+    assert share_of_usual(Evidence(), in_class, 0.8) == share_of_usual(Evidence(0, 2), in_class, 0.8) == 1.0
+    assert share_of_usual(Evidence(0, 20), in_class, 0.8) < 0.2
+    assert share_of_usual(Evidence(10, 10), in_class, 0.8) == pytest.approx(0.687 / 0.984, abs=0.03)
 
 
 def test_one_symbol_is_no_exception_where_the_source_is_as_wrong_about_the_others() -> None:
     """Nor where chance alone may have done it, nor for being better."""
-    known = Experience(0.8, Evidence(10, 10), Evidence(10, 10), Evidence(150, 150))
-    assert share_of_usual(replace(known, symbol=Evidence(10, 10))) == 1.0
-    assert share_of_usual(replace(known, symbol=Evidence(3, 5))) == 1.0
-    assert share_of_usual(replace(known, symbol=Evidence(20, 0))) == 1.0
-    assert share_of_usual(replace(known, symbol=Evidence(0, 20))) < 0.3
+    shares = [share_of_usual(Evidence(*seen), Evidence(150, 150), 0.8) for seen in ((10, 10), (3, 5), (20, 0))]
+    assert shares == [1.0, 1.0, 1.0]
+    assert share_of_usual(Evidence(0, 20), Evidence(150, 150), 0.8) < 0.3
 
 
-@given(experiences, st.floats(0.1, 50))
-def test_an_answer_about_a_symbol_that_was_right_never_lowers_its_share(known: Experience, n: float) -> None:
+@given(outcomes, outcomes, st.floats(0, 1), st.floats(0.1, 50))
+def test_an_answer_about_a_symbol_that_was_right_never_lowers_its_share(
+    seen: Evidence, in_class: Evidence, trust: float, n: float
+) -> None:
     """And a contradicted one never raises it, once there are enough; it is a share."""
-    seen = Evidence(known.symbol.right + ENOUGH_ABOUT_SYMBOL, known.symbol.wrong)
+    right = seen.right + ENOUGH_ABOUT_SYMBOL
     usual, better, worse = (
-        share_of_usual(replace(known, symbol=each))
-        for each in (seen, Evidence(seen.right + n, seen.wrong), Evidence(seen.right, seen.wrong + n))
+        share_of_usual(each, in_class, trust)
+        for each in (Evidence(right, seen.wrong), Evidence(right + n, seen.wrong), Evidence(right, seen.wrong + n))
     )
     assert 0.0 <= worse <= usual + 1e-9 <= better + 2e-9 <= 1.0 + 2e-9
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -40,6 +40,7 @@ from mdagent_mcp.routing.expectation import (
     chance_right,
     share_complete,
     share_fresh,
+    share_of_usual,
     share_quick,
     usual_latency_s,
 )
@@ -53,7 +54,9 @@ _RECKONED_S: Final = 60.0
 """How long what was reckoned from unchanged knowledge is good: it fades by the day, not by the second."""
 _EARLIER_FOR: Final = 6 * RECENT_HALF_LIFE_OUTCOMES
 """Outcomes after which hardly anything is left of what was known before them."""
-_RECKONED_KEPT: Final = 20_000
+_RECKONED_KEPT: Final = 1_000
+_BELIEVED: Final = 0.5
+"""Belief in memory of a source from which on its exceptions are believed too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class Router:
         self._choices: deque[_Choice] = deque(maxlen=PLANS_KEPT)
         self._earlier: dict[CellKey, Cell | None] = {}
         self._standings: dict[str, Standing] = {}
-        self._reckoned: dict[tuple[str, str, str, float], _Reckoned] = {}
+        self._reckoned: dict[tuple[CellKey, float], _Reckoned] = {}
 
     def candidate(
         self, source: AskedSource, instrument: Instrument, endpoint: Endpoint, wanted: Grade | None = None
@@ -197,14 +200,24 @@ class Router:
     def expected(self, source: AskedSource, instrument: Instrument, endpoint: Endpoint, limit_s: float) -> Expected:
         """What was learned to expect of a source, its price being at most `limit_s` behind for a fresh one."""
         name, kind = source.vendor.id, family(endpoint)
-        keys = _keys(name, kind, instrument)
+        *broad, of_symbol = _keys(name, kind, instrument)
+        belief = self._standings.get(name, Standing()).belief
+        of_class = self._expected_of_class(source, tuple(broad), belief, limit_s)
+        own = self._memory.cell(of_symbol) if belief > _BELIEVED else None
+        if own is None:
+            return of_class
+        now, trust = self._clock.now().timestamp(), source.vendor.weight
+        share = share_of_usual(_long_run(own, now), _long_run(self._memory.cell(broad[1]), now), trust)
+        return of_class if share == 1.0 else replace(of_class, trust=of_class.trust * share)
+
+    def _expected_of_class(
+        self, source: AskedSource, keys: tuple[CellKey, ...], belief: float, limit_s: float
+    ) -> Expected:
+        """The same of all instruments of a class, which is reckoned anew where knowledge changed."""
         cells = tuple(self._memory.cell(each) for each in keys)
-        # Of an instrument that was never asked for, no more is known than of its class.
-        about = keys[1].scope if cells[2] is None else instrument.symbol
-        key = (name, kind, about, limit_s)
+        key = (keys[1], limit_s)
         now = self._clock.now().timestamp()
         known = self._reckoned.get(key)
-        belief = self._standings.get(name, Standing()).belief
         unchanged = (
             known is not None
             and known.belief == belief
@@ -238,7 +251,7 @@ class Router:
             self._earlier[whole], self._earlier[of_class] = self._memory.cell(whole), now_known
             self._standings[name] = Standing(outcomes=TESTED_AFTER)
             return
-        then = _experience(source.vendor.weight, (self._earlier.get(whole), earlier, None), earlier.updated_at)
+        then = _experience(source.vendor.weight, (self._earlier.get(whole), earlier), earlier.updated_at)
         standing = self._standings.get(name, Standing())
         self._standings[name] = self._compared(standing, outcome, then, source.declared_delay_s)
         self._standings = doubt_spread(self._standings, {key.source for key in self._earlier})
@@ -269,12 +282,10 @@ class Router:
 
     def _believed(self, keys: Sequence[CellKey], cells: Sequence[Cell | None], belief: float) -> list[Cell | None]:
         """Cells with what they held at first counting only as far as memory of the source is believed."""
-        *broad, of_symbol = cells
-        believed: list[Cell | None] = [
+        return [
             None if cell is None else doubted(cell, self._earlier.setdefault(key, cell), belief)
-            for key, cell in zip(keys, broad, strict=False)
+            for key, cell in zip(keys, cells, strict=True)
         ]
-        return [*believed, of_symbol if belief > 0.5 else None]
 
 
 def _keys(name: str, kind: str, instrument: Instrument) -> tuple[CellKey, CellKey, CellKey]:
@@ -303,14 +314,11 @@ def weight_parts(candidate: Candidate, *, live: bool) -> WeightParts:
 
 
 def _experience(trust: float, cells: Sequence[Cell | None], now: float) -> Experience:
-    *broad, of_symbol = cells
-    whole, of_class = (None if cell is None else as_of(cell, now) for cell in broad)
+    whole, of_class = (None if cell is None else as_of(cell, now) for cell in cells)
     return Experience(
         trust=trust,
         source=_recent(whole),
         asset_class=_recent(of_class),
-        in_general=_long_run(of_class, now),
-        symbol=_long_run(of_symbol, now),
         complete=NOTHING if of_class is None else Evidence(of_class.recent_full, of_class.recent_bare),
         delay=EMPTY if of_class is None else of_class.delay,
         seconds=0.0 if of_class is None else of_class.recent_s,

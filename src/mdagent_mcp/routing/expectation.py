@@ -55,14 +55,12 @@ NOTHING: Final = Evidence()
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """What was learned about a source for one endpoint, as far as one instrument is concerned.
+    """What was learned about a source for one endpoint and one class of instruments.
 
     Attributes:
         trust: of its declaration, 0 to 1.
         source: recent outcomes over everything it serves.
-        asset_class: recent outcomes in the instrument's class.
-        in_general: outcomes in the instrument's class over the long run.
-        symbol: answers about the instrument itself over the long run, right ones and contradicted ones.
+        asset_class: recent outcomes in that class.
         complete: recent answers that stated all that a complete answer has, and those that did not.
         delay: how late its prices were in that class while the market traded, seconds.
         seconds: that recent answers in that class took together.
@@ -73,8 +71,6 @@ class Experience:
     trust: float
     source: Evidence = NOTHING
     asset_class: Evidence = NOTHING
-    in_general: Evidence = NOTHING
-    symbol: Evidence = NOTHING
     complete: Evidence = NOTHING
     delay: LatencyHistogram = field(default_factory=lambda: EMPTY)
     seconds: float = 0.0
@@ -85,21 +81,26 @@ class Experience:
 def chance_right(experience: Experience) -> float:
     """How probable it is that the source answers and is not contradicted."""
     source = leaning(experience.source, experience.trust)
-    return leaning(experience.asset_class, source) * share_of_usual(experience)
+    return leaning(experience.asset_class, source)
 
 
-def share_of_usual(experience: Experience) -> float:
-    """How often the source is right about the instrument, as a share of how often it is about all of its class.
+def share_of_usual(symbol: Evidence, in_class: Evidence, trust: float) -> float:
+    """How often a source is right about one instrument, as a share of how often it is about all of its class.
 
     Below 1 only where the instrument is surely an exception: where the upper bound of its share lies below the class's
-    (Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927). Both are of the
-    long run, like with like: an instrument is asked for seldom, and what was learned about it in a bad week would long
-    outlive that week if it were not compared with what happened to all of them.
+    (Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927).
+
+    Args:
+        symbol: answers about the instrument over the long run, right ones and contradicted ones.
+        in_class: outcomes in its class over the long run. Like with like: an instrument is asked for seldom, and what
+            was learned about it in a bad week would long outlive that week if it were not compared with what happened
+            to all of them.
+        trust: of the source's declaration, 0 to 1.
     """
-    seen, usual = experience.symbol, leaning(experience.in_general, experience.trust)
-    if seen.total < ENOUGH_ABOUT_SYMBOL or usual <= 0.0:
+    usual, n = leaning(in_class, trust), symbol.total
+    if n < ENOUGH_ABOUT_SYMBOL or usual <= 0.0:
         return 1.0
-    share, n = seen.right / seen.total, seen.total
+    share = symbol.right / n
     middle = share + _SURE_SQUARED / (2.0 * n)
     reach = math.sqrt(_SURE_SQUARED * (share * (1.0 - share) + _SURE_SQUARED / (4.0 * n)) / n)
     return min(1.0, (middle + reach) / (1.0 + _SURE_SQUARED / n) / usual)
