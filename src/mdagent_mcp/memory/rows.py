@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from sys import intern
 from typing import Any, Final
 
 from mdagent_mcp.memory.backlog import AnswerCount, FaultCount, Membership
@@ -33,6 +34,7 @@ CHUNK: Final = 50
 MOST_SESSIONS: Final = 10_000
 _SPARE: Final = 1.05
 """What a table may hold beyond its bound before rows are dropped, so that it is not sorted all the time."""
+_NO_HISTOGRAM: Final = to_json(EMPTY)
 _OF_SYMBOLS: Final = f"scope LIKE '{SYMBOL_SCOPE}%'"
 
 _CELL_KEY: Final = ("source", "endpoint", "scope")
@@ -306,7 +308,8 @@ def _cell(row: Any) -> tuple[CellKey, Cell]:
         _histogram(delay),
         *shares,
     )
-    return CellKey(source, endpoint, scope), cell
+    # Thousands of rows share these few names.
+    return CellKey(intern(source), intern(endpoint), intern(scope)), cell
 
 
 def _cell_row(key: CellKey, cell: Cell) -> tuple[Any, ...]:
@@ -332,6 +335,8 @@ def _cell_row(key: CellKey, cell: Cell) -> tuple[Any, ...]:
 
 
 def _histogram(text: str) -> LatencyHistogram:
+    if text == _NO_HISTOGRAM:  # as in every row about a symbol
+        return EMPTY
     try:
         return from_json(text)
     except ValueError:
