@@ -40,6 +40,8 @@ WARM_UP_SHARE: Final = 1 / 3
 """Of the time, at most, for short runs."""
 QUIET_SHARE: Final = 1 / 60
 HASTE: Final = 4
+HASTE_SHARE: Final = 0.8
+"""Of the warm-up, so that what those clients held is closed again when it is looked what the server holds."""
 MOST_MEMORY: Final = 0.05
 """Of what was resident after the warm-up."""
 MOST_FILES: Final = 8
@@ -93,14 +95,14 @@ async def soak(server: Serving, seconds: float, clients: int, rate: float, seed:
         sandbox = server.sandbox_url()
         await _fill_tables(client, sandbox)
     seen, started = Soak(), time.monotonic()
-    warm_until = started + warm_up_s(seconds)
+    haste_until = started + HASTE_SHARE * warm_up_s(seconds)
 
     async with anyio.create_task_group() as everything:
         everything.start_soon(_sample, server, seen, started)
         with anyio.move_on_after(seconds - quiet_s(seconds)):
             async with anyio.create_task_group() as tasks:
                 for number in range(HASTE * clients):
-                    until = math.inf if number < clients else warm_until
+                    until = math.inf if number < clients else haste_until
                     rng = random.Random(f"{seed} {number}")
                     tasks.start_soon(_clients, server.url, clients / rate, until, rng, seen)
                 tasks.start_soon(_break, sandbox, random.Random(f"{seed} faults"), seen)

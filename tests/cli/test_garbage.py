@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from datetime import UTC, datetime
+
+import anyio
 
 from mdagent_mcp.cli.garbage import COLLECT_EVERY_S, garbage_collected
 from mdagent_mcp.testing import ManualClock
@@ -43,3 +46,14 @@ async def test_a_server_that_nobody_asks_is_not_woken_to_collect_and_the_interpr
         await clock.advance(COLLECT_EVERY_S)
         assert gc.get_stats()[2]["collections"] == full
     assert gc.get_threshold() == before
+
+
+async def test_the_interpreter_gets_its_settings_back_from_a_server_that_is_cancelled() -> None:
+    """As at the end of a client's connection."""
+    clock, before = ManualClock(datetime(2026, 11, 23, 17, 0, tzinfo=UTC)), gc.get_threshold()
+    with anyio.CancelScope() as scope:
+        async with garbage_collected(clock):
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "garbage"] == []

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from engine.scripted_source import OPEN_MARKET, Desk, ScriptedSource, question, quote_desk
 from mdagent_mcp.domain.events import Fetched, Judged
-from mdagent_mcp.domain.failures import FailureKind
+from mdagent_mcp.domain.failures import Failure, FailureKind
 from mdagent_mcp.domain.instruments import parse_symbol
+from mdagent_mcp.domain.prices import Interval
 from mdagent_mcp.domain.quality import Grade
-from mdagent_mcp.domain.vendor import Endpoint
+from mdagent_mcp.domain.questions import HistoryQuestion
+from mdagent_mcp.domain.vendor import Endpoint, HistoryQuery
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.engine.quote_routing import DAILY_PRICE, DOUBT_EXPLORATION, EXPLORATION
 from mdagent_mcp.engine.router import PLANS_KEPT
+from mdagent_mcp.engine.service import Engine, Reporting
 from mdagent_mcp.memory.learning import QUOTE, CellKey
 from mdagent_mcp.memory.store import open_memory
 from mdagent_mcp.testing import ManualClock
@@ -88,20 +93,35 @@ async def test_sources_that_proved_late_are_not_asked_for_a_fresh_price(clock: M
 async def test_a_source_that_was_wrong_about_one_instrument_is_not_asked_about_that_one(
     clock: ManualClock, tmp_path: Path
 ) -> None:
-    """It was right about the other one all the time, and the next session knows."""
+    """It was right about the other one, and the next session knows, from when a price or a history is asked for."""
     prices: dict[str, float | FailureKind] = {"AAPL": 189.5, "MSFT": 410.0}
     cheap, dear = (ScriptedSource(n, clock, dict(prices), cost_per_call=c) for n, c in (("cheap", 0.1), ("dear", 0.15)))
     path, now = tmp_path / "memory.sqlite3", clock.now()
     async with open_memory(path, clock) as memory:
         for source, symbol in product(("cheap", "dear"), 8 * ("AAPL", *20 * ("MSFT",))):
             is_right = (source, symbol) != ("cheap", "AAPL")
-            memory.listen(Fetched(source, Endpoint.QUOTE, (symbol,), now, 0.1, None))
-            memory.listen(Judged(source, symbol, Endpoint.QUOTE, now, agreed=is_right, delay_s=0.5, complete=True))
+            for endpoint in (Endpoint.QUOTE, Endpoint.HISTORY):
+                memory.listen(Fetched(source, endpoint, (symbol,), now, 0.1, None))
+                memory.listen(Judged(source, symbol, endpoint, now, agreed=is_right, delay_s=0.5, complete=True))
+    histories: list[str] = []
+    for source_ in (cheap, dear):
+        source_.history_answer = partial(_no_history, source_.name, histories)
+    day = now.date()
     async with quote_desk(clock, cheap, dear, path=path) as desk:
-        await desk.parts.memory.recall(prices)
+        service = Engine(desk.parts, cast("Reporting", None))
+        await service.history(HistoryQuestion(parse_symbol("AAPL"), Interval.DAY_1, day, day, min_grade=Grade.C))
+        known = desk.parts.memory.cell(CellKey("cheap", "history", "symbol:AAPL"))
+        assert (sorted(histories), known and round(known.contradicted)) == (["cheap", "dear"], 8)
+        cheap.asked.clear()
+        dear.asked.clear()
         for symbol in 3 * ("AAPL", "MSFT"):
-            await desk.engine.answer(question(symbol, min_grade=Grade.C, max_age_s=0.0))
-    assert (cheap.asked, dear.asked) == (3 * [("MSFT",)], 3 * [("AAPL",)])
+            await service.quotes(question(symbol, min_grade=Grade.C, max_age_s=0.0))
+        assert (cheap.asked, dear.asked) == (3 * [("MSFT",)], 3 * [("AAPL",)])
+
+
+def _no_history(name: str, asked: list[str], _: HistoryQuery) -> Failure:
+    asked.append(name)
+    return Failure(name, FailureKind.NO_DATA, "scripted")
 
 
 async def test_equals_are_asked_in_turn(clock: ManualClock) -> None:

@@ -34,14 +34,16 @@ cells = st.builds(
 
 
 def _sums(cell: Cell) -> object:
-    return pytest.approx((cell.updated_at, cell.right, cell.wrong, cell.outcomes), rel=1e-9, abs=1e-9)
+    sums = (cell.updated_at, cell.right, cell.wrong, cell.outcomes, cell.contradicted)
+    return pytest.approx(sums, rel=1e-9, abs=1e-9)
 
 
 @given(cells, cells, cells)
 def test_how_outcomes_are_cut_into_batches_makes_no_difference(first: Cell, second: Cell, third: Cell) -> None:
     """Joining is associative, also where a batch waited until after a later one was written."""
     together, apart = combine(first, combine(second, third)), combine(combine(first, second), third)
-    assert (together.updated_at, together.right, together.wrong, together.outcomes) == _sums(apart)
+    sums = (together.updated_at, together.right, together.wrong, together.outcomes, together.contradicted)
+    assert sums == _sums(apart)
 
 
 @given(cells, instants)
@@ -68,7 +70,7 @@ async def test_sql_joins_as_python_does() -> None:
     assert found.keys() == expected.keys()
     for key, cell in found.items():
         wanted = expected[key]
-        assert (cell.updated_at, cell.right, cell.wrong, cell.outcomes) == _sums(wanted)
+        assert (cell.updated_at, cell.right, cell.wrong, cell.outcomes, cell.contradicted) == _sums(wanted)
         assert (cell.last_success_at, cell.last_error_at, cell.last_error) == (
             wanted.last_success_at,
             wanted.last_error_at,
@@ -91,7 +93,7 @@ async def test_what_is_taken_back_goes_to_nothing_and_no_further() -> None:
 
 def _random_cell(rng: random.Random, *, latency: bool = False) -> Cell:
     at = rng.random() * 2 * HALF_LIFE_S
-    cell = Cell(at, rng.random() * 9, rng.random() * 3, rng.randrange(12))
+    cell = Cell(at, rng.random() * 9, rng.random() * 3, rng.randrange(12), contradicted=rng.random())
     if latency:
         cell = replace(cell, latency=recorded([rng.random()]))
     if rng.random() < 0.5:

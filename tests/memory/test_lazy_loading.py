@@ -14,7 +14,7 @@ from mdagent_mcp.memory.connection import Row
 from mdagent_mcp.memory.learning import Cell, CellKey
 from mdagent_mcp.memory.sqlite_connection import SqliteConnection
 from mdagent_mcp.memory.store import MemoryOptions, open_memory
-from mdagent_mcp.memory.stored import Recalled, Stored
+from mdagent_mcp.memory.stored import HELD_FOR_S, MOST_ADDED, Parts, Stored
 from mdagent_mcp.memory.writer import Written
 from mdagent_mcp.testing import ManualClock
 from memory.memory_samples import NOON, fetched, judged, quote_answer
@@ -119,13 +119,41 @@ async def test_how_sources_did_with_an_instrument_is_known_from_when_it_is_asked
 def test_what_was_read_while_a_batch_was_on_its_way_is_read_again() -> None:
     """Nobody knows whether the read includes it: added on top it might count twice, left out not at all."""
     key, cell = CellKey("alpha", "quote", "symbol:SAA"), Cell(1.0, right=1.0, outcomes=1)
-    found = Recalled({}, {}, {key: cell}, batches=0)
+    found = Parts({key: cell}, batches=0, at=5.0)
     under_way, overtaken, quiet = Stored(10), Stored(10), Stored(10)
-    under_way.recalled(["SAA"], found, [key])
+    under_way.recalled_parts(["SAA"], found, [key])
     overtaken.take_over(Written({}, {}, {key: cell}))
-    overtaken.recalled(["SAA"], found, [])
-    quiet.recalled(["SAA"], found, [CellKey("alpha", "quote", "symbol:SAB")])
+    overtaken.recalled_parts(["SAA"], found, [])
+    quiet.recalled_parts(["SAA"], found, [CellKey("alpha", "quote", "symbol:SAB")])
     assert [stored.parts for stored in (under_way, overtaken, quiet)] == [{}, {}, {"SAA": {key: cell}}]
+    assert [stored.is_held("SAA", 5.0) for stored in (under_way, overtaken, quiet)] == [False, False, True]
+
+
+def test_what_a_large_batch_is_about_is_read_again_instead_of_being_added_up_before_the_next_answer() -> None:
+    """A small one is added."""
+    keys = [CellKey("alpha", "quote", f"symbol:S{n}") for n in range(MOST_ADDED + 1)]
+    cell, stored = Cell(1.0, right=1.0, outcomes=1), Stored(10_000)
+    stored.recalled_parts([f"S{n}" for n in range(MOST_ADDED + 1)], Parts({}, batches=0, at=5.0), [])
+    stored.take_over(Written({}, {}, {keys[0]: cell}))
+    assert stored.cells_with(keys[0]) == {keys[0]: cell}
+    stored.take_over(Written({}, {}, dict.fromkeys(keys, cell)))
+    assert (stored.parts, stored.read_at) == ({}, {})
+
+
+async def test_what_another_process_learned_about_an_instrument_is_heard_of_within_minutes(tmp_path: Path) -> None:
+    """Two servers on one file, of which one held the instrument all the time."""
+    clock, key = ManualClock(NOON), CellKey("alpha", "quote", "symbol:SAA")
+    path = await _remembering(tmp_path / "memory.sqlite3", 3)
+    async with open_memory(path, clock) as first, open_memory(path, clock) as second:
+        await first.recall(["SAA"])
+        for _ in range(4):
+            second.listen(fetched("alpha", None, "SAA"))
+        await second.flush()
+        await first.recall(["SAA"])
+        assert _counts(first.cell(key)) == (1, 1.0)
+        await clock.advance(HELD_FOR_S)
+        await first.recall(["SAA"])
+        assert _counts(first.cell(key)) == (5, 4.99)
 
 
 async def test_questions_that_begin_together_are_read_together_and_go_on_together(

@@ -66,7 +66,9 @@ def test_recent_outcomes_fade_by_the_clock_and_not_by_a_restart() -> None:
 def test_nothing_that_is_known_is_lost_where_a_cell_is_made_anew() -> None:
     """Neither at the instant of its newest outcome nor where all of it is believed, whatever fields there are."""
     quick = recorded([0.1, 0.2])
-    cell = Cell(NOON.timestamp(), 5.0, 2.0, 9, quick, 1.0, 2.0, "timeout: late", 4.0, 1.5, quick, 3.0, 0.5, 2.5, 7.0)
+    cell = Cell(
+        NOON.timestamp(), 5.0, 2.0, 9, quick, 1.0, 2.0, "timeout: late", 4.0, 1.5, quick, 3.0, 0.5, 2.5, 7.0, 1.0
+    )
     empty = Cell(0.0)
     assert all(getattr(cell, each.name) != getattr(empty, each.name) for each in fields(Cell))
     assert as_of(cell, cell.updated_at) == cell

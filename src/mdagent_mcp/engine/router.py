@@ -206,8 +206,8 @@ class Router:
         own = self._memory.cell(of_symbol) if belief > _BELIEVED else None
         if own is None:
             return of_class
-        now, trust = self._clock.now().timestamp(), source.vendor.weight
-        share = share_of_usual(_long_run(own, now), _long_run(self._memory.cell(broad[1]), now), trust)
+        now = self._clock.now().timestamp()
+        share = share_of_usual(_answers(own, now), _answers(self._memory.cell(broad[1]), now))
         return of_class if share == 1.0 else replace(of_class, trust=of_class.trust * share)
 
     def _expected_of_class(
@@ -331,11 +331,12 @@ def _recent(cell: Cell | None) -> Evidence:
     return NOTHING if cell is None else Evidence(cell.recent_right, cell.recent_wrong)
 
 
-def _long_run(cell: Cell | None, now: float) -> Evidence:
+def _answers(cell: Cell | None, now: float) -> Evidence:
+    """Answers over the long run, right ones and contradicted ones; calls that failed say nothing of an instrument."""
     if cell is None:
         return NOTHING
     left = share_left(cell, now)
-    return Evidence(max(0.0, cell.right) * left, max(0.0, cell.wrong) * left)
+    return Evidence(max(0.0, cell.right) * left, max(0.0, cell.contradicted) * left)
 
 
 def _plan(choice: _Choice) -> AskingPlan:

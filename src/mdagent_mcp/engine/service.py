@@ -80,6 +80,7 @@ class Engine:
         self, question: HistoryQuestion, progress: Progress | None = None
     ) -> HistoryAnswer | SymbolFailure:
         """Bars of one instrument, or why there are none."""
+        await self._parts.memory.recall((question.instrument.symbol,))
         try:
             return await self._history.answer(question, progress)
         except WorkFailedError:

@@ -82,6 +82,7 @@ class Cell:
         recent_bare: recent answers that did not.
         recent_s: sum of the seconds that recent answers took.
         recent_calls: recent calls that were answered.
+        contradicted: that part of `wrong` in which it answered and was contradicted; the rest are calls that failed.
         last_success_at: epoch seconds; None before the first.
         last_error_at: epoch seconds; None before the first.
         last_error: what went wrong then; empty before the first.
@@ -102,6 +103,7 @@ class Cell:
     recent_bare: float = 0.0
     recent_s: float = 0.0
     recent_calls: float = 0.0
+    contradicted: float = 0.0
 
 
 def combine(older: Cell, newer: Cell) -> Cell:
@@ -130,6 +132,7 @@ def combine(older: Cell, newer: Cell) -> Cell:
         older.recent_bare * recent + newer.recent_bare * newer_kept,
         older.recent_s * recent + newer.recent_s * newer_kept,
         older.recent_calls * recent + newer.recent_calls * newer_kept,
+        older.contradicted * kept + newer.contradicted * newer_kept,
     )
 
 
@@ -152,6 +155,7 @@ def as_of(cell: Cell, now: float) -> Cell:
         recent_bare=cell.recent_bare * kept,
         recent_s=cell.recent_s * kept,
         recent_calls=cell.recent_calls * kept,
+        contradicted=cell.contradicted,
     )
 
 
@@ -184,6 +188,7 @@ def doubted(cell: Cell, earlier: Cell | None, belief: float) -> Cell:
         recent_bare=max(0.0, cell.recent_bare - earlier.recent_bare * fast),
         recent_s=max(0.0, cell.recent_s - earlier.recent_s * fast),
         recent_calls=max(0.0, cell.recent_calls - earlier.recent_calls * fast),
+        contradicted=max(0.0, cell.contradicted - earlier.contradicted * slow),
     )
 
 
@@ -218,11 +223,7 @@ def reliability(cell: Cell) -> Reliability:
 
 
 def learn_fetched(event: Fetched) -> Iterator[tuple[CellKey, Cell]]:
-    """What the end of a call teaches: about the source, about each asset class and each symbol it asked for.
-
-    A call that fails says that the source is unwell, and nothing of the symbol: who remembered it of the one that was
-    asked for at the time would believe for weeks that the source is bad at this one.
-    """
+    """What the end of a call teaches: about the source, about each asset class and each symbol it asked for."""
     symbols = event.symbols[:SYMBOLS_PER_EVENT]
     one = _of_call(event, 1)  # nearly every call asks for one, and then all three are the same
     yield CellKey(event.source), one if len(symbols) <= 1 else _of_call(event, len(symbols))
@@ -231,7 +232,7 @@ def learn_fetched(event: Fetched) -> Iterator[tuple[CellKey, Cell]]:
     for name in dict.fromkeys(classes):
         count = classes.count(name)
         yield CellKey(event.source, endpoint, f"asset:{name}"), one if count == 1 else _of_call(event, count)
-    of_one = replace(one, latency=EMPTY, wrong=0.0, recent_wrong=0.0)
+    of_one = replace(one, latency=EMPTY)
     for symbol in symbols:
         yield CellKey(event.source, endpoint, f"{SYMBOL_SCOPE}{symbol}"), of_one
 
@@ -251,6 +252,7 @@ def learn_judged(event: Judged) -> Iterator[tuple[CellKey, Cell]]:
         delay=delay,
         recent_full=float(event.complete is True),
         recent_bare=float(event.complete is False),
+        contradicted=taken_back,
     )
     endpoint = family(event.endpoint)
     yield CellKey(event.source), cell

@@ -214,8 +214,15 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
                     THEN wrong_count * 30.0 / (right_count + wrong_count) ELSE wrong_count END""",
         ),
     ),
-    # How every source did with one instrument is read when a question about it begins.
-    Migration("010_cell_scope", ("CREATE INDEX cell_scope ON cell (scope)",)),
+    Migration(
+        "010_contradictions",
+        (
+            # A store from before cannot tell which of its wrong outcomes were contradictions, so it begins with none.
+            "ALTER TABLE cell ADD COLUMN contradicted REAL NOT NULL DEFAULT 0",
+            # How every source did with one instrument is read when a question about it begins.
+            "CREATE INDEX cell_scope ON cell (scope)",
+        ),
+    ),
 )
 
 _RECORD: Final = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at REAL NOT NULL) WITHOUT ROWID"

@@ -42,6 +42,7 @@ _CELL_REST: Final = (
     *("updated_at", "right_count", "wrong_count", "outcomes", "latency"),
     *("last_success_at", "last_error_at", "last_error"),
     *("recent_right", "recent_wrong", "delay", "recent_full", "recent_bare", "recent_s", "recent_calls"),
+    "contradicted",
 )
 _SYMBOL_REST: Final = (
     *("price", "price_at", "low", "high", "currency", "previous_close", "previous_close_at"),
@@ -64,10 +65,11 @@ _RECENT_KEPT: Final = (
 _RECENT: Final = ("recent_right", "recent_wrong", "recent_full", "recent_bare", "recent_s", "recent_calls")
 _LATER_ERROR: Final = "coalesce(excluded.last_error_at, 0) >= coalesce(cell.last_error_at, 0)"
 _JOIN_CELL: Final = (
-    f"INSERT INTO cell ({_CELL}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "  # noqa: S608 - constants only
+    f"INSERT INTO cell ({_CELL}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "  # noqa: S608 - constants only
     "ON CONFLICT (source, endpoint, scope) DO UPDATE SET "
     f"right_count = cell.right_count * {_OLDER_KEPT} + excluded.right_count * {_NEWER_KEPT}, "
     f"wrong_count = cell.wrong_count * {_OLDER_KEPT} + excluded.wrong_count * {_NEWER_KEPT}, "
+    f"contradicted = cell.contradicted * {_OLDER_KEPT} + excluded.contradicted * {_NEWER_KEPT}, "
     + "".join(f"{n} = cell.{n} * {_RECENT_KEPT} + excluded.{n} * {_NEWER_KEPT}, " for n in _RECENT)
     + "outcomes = cell.outcomes + excluded.outcomes, "
     "updated_at = greatest(cell.updated_at, excluded.updated_at), "
@@ -331,6 +333,7 @@ def _cell_row(key: CellKey, cell: Cell) -> tuple[Any, ...]:
         cell.recent_bare,
         cell.recent_s,
         cell.recent_calls,
+        cell.contradicted,
     )
 
 

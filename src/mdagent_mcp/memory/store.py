@@ -26,7 +26,7 @@ from mdagent_mcp.domain.service import AnswerKind
 from mdagent_mcp.memory.archive import find_evidence, find_latest
 from mdagent_mcp.memory.backlog import AnswerCount, Membership
 from mdagent_mcp.memory.connection import Connection, StoreError
-from mdagent_mcp.memory.database import Database, FileDatabase, RamDatabase
+from mdagent_mcp.memory.database import Database, FileDatabase, Opened, RamDatabase
 from mdagent_mcp.memory.dependence import Pair, proven
 from mdagent_mcp.memory.evidence import Answer
 from mdagent_mcp.memory.finding_rows import Curve, read_curve
@@ -39,7 +39,7 @@ from mdagent_mcp.memory.recalling import Recalls
 from mdagent_mcp.memory.rows import CHUNK, find_symbols, read_cells_of
 from mdagent_mcp.memory.snapshots import read_snapshot, read_symbol_snapshot
 from mdagent_mcp.memory.statistics_rows import find_statistics
-from mdagent_mcp.memory.stored import Recalled, Stored
+from mdagent_mcp.memory.stored import Parts, Stored
 from mdagent_mcp.memory.symbol_statistics import SymbolStatistics, combine_statistics, learn_statistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge, combine_symbols, learn_symbol
 from mdagent_mcp.memory.traces import Trace, TraceBook
@@ -125,7 +125,8 @@ class Memory:
 
     async def recall(self, symbols: Iterable[str]) -> None:
         """Read what is stored about instruments, so that it is known from now on; what cannot be read is not known."""
-        missing = [] if self._stored.holds_all else [s for s in symbols if s not in self._stored.parts]
+        now = self._clock.monotonic()
+        missing = [s for s in symbols if not self._stored.is_held(s, now)]
         if missing and self._writer.opened is not None:
             await self._recalls.recall(missing)
 
@@ -134,18 +135,24 @@ class Memory:
         for start in range(0, len(symbols), CHUNK):
             if opened is None:
                 return
-            names, batches = symbols[start : start + CHUNK], self._stored.batches
+            names = symbols[start : start + CHUNK]
             try:
                 with self._clock.limit(RECALLING_S):
-                    found = await find_symbols(opened.reader, names)
-                    behaviour = await find_statistics(opened.reader, names)
-                    cells = await read_cells_of(opened.reader, names)
+                    await self._recall_chunk(opened, names)
             except (StoreError, TimeoutError) as error:
                 self._reading_trouble = f"what was learned cannot be read: {str(error) or 'it takes too long'}"
                 return
             self._reading_trouble = ""
-            if opened is self._writer.opened:
-                self._stored.recalled(names, Recalled(found, behaviour, cells, batches), self._writer.under_way.cells)
+
+    async def _recall_chunk(self, opened: Opened, names: Sequence[str]) -> None:
+        found = await find_symbols(opened.reader, names)
+        behaviour = await find_statistics(opened.reader, names)
+        if opened is self._writer.opened:
+            self._stored.recalled(names, found, behaviour)
+        at, batches = self._clock.monotonic(), self._stored.batches
+        parts = Parts(await read_cells_of(opened.reader, names), batches, at)
+        if opened is self._writer.opened:
+            self._stored.recalled_parts(names, parts, self._writer.under_way.cells)
 
     def source_knowledge(self, source: str) -> SourceKnowledge | None:
         """What is known about a source now; None when nothing is."""

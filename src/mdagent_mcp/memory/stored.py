@@ -6,9 +6,10 @@ Sources are known from the start, an instrument from when a question about it be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mdagent_mcp.memory.dependence import Pair
 from mdagent_mcp.memory.knowledge import SourceKnowledge
@@ -19,21 +20,24 @@ from mdagent_mcp.memory.symbol_statistics import SymbolStatistics
 from mdagent_mcp.memory.symbols import SymbolKnowledge
 from mdagent_mcp.memory.writer import Loaded, Written
 
+MOST_ADDED: Final = 500
+"""Outcomes of a batch that are added here as well; of more, what they are about is rather read again when needed."""
+HELD_FOR_S: Final = 300.0
+"""Seconds after which it is read again how sources did with an instrument: other processes learn about it too."""
 
-class Recalled(NamedTuple):
-    """What was read about some instruments.
+
+class Parts(NamedTuple):
+    """How sources did with some instruments, as it was read.
 
     Attributes:
-        symbols: facts about them.
-        statistics: how they behave.
-        cells: how sources did with them.
+        cells: what was found.
         batches: `Stored.batches` as the read began.
+        at: when that was, monotonic seconds.
     """
 
-    symbols: Mapping[str, SymbolKnowledge]
-    statistics: Mapping[str, SymbolStatistics]
     cells: Mapping[CellKey, Cell]
     batches: int
+    at: float
 
 
 @dataclass(slots=True)
@@ -48,6 +52,7 @@ class Stored:
         symbols: about instruments, those read or written last at the end; None where nothing is stored.
         statistics: how they behave; likewise.
         parts: how sources did with the instruments that were recalled.
+        read_at: when that was read, monotonic seconds.
         batches: how many were written since the start.
         views: knowledge about sources as it was last asked for; forgotten when something changes it.
         lessons: everything that authorities taught, as it was last asked for; likewise.
@@ -62,6 +67,7 @@ class Stored:
     symbols: dict[str, SymbolKnowledge | None] = field(default_factory=dict)
     statistics: dict[str, SymbolStatistics | None] = field(default_factory=dict)
     parts: dict[str, dict[CellKey, Cell]] = field(default_factory=dict)
+    read_at: dict[str, float] = field(default_factory=dict)
     batches: int = 0
     views: dict[str, SourceKnowledge | None] = field(default_factory=dict)
     lessons: Lessons | None = None
@@ -74,7 +80,7 @@ class Stored:
         self.loaded, self.lessons = loaded, None
         self.patterns = self.copies = None
         self.batches += 1
-        for known in (self.symbols, self.statistics, self.parts, self.views, self.joined):
+        for known in (self.symbols, self.statistics, self.parts, self.read_at, self.views, self.joined):
             known.clear()
 
     def take_over(self, written: Written) -> None:
@@ -87,10 +93,7 @@ class Stored:
             held = self._held(key)
             if held is not None:
                 held[key] = cell
-        for key, cell in written.added.items():
-            held = self._held(key)
-            if held is not None:
-                held[key] = settled(combine(held[key], cell) if key in held else cell)
+        self._add(written.added)
         self.loaded = replace(loaded, lessons=lessons, symbols=count)
         for symbol, known in written.symbols.items():
             self.symbols.pop(symbol, None)
@@ -103,26 +106,41 @@ class Stored:
         self.patterns = self.copies = None
         self.joined.clear()
 
-    def recalled(self, asked: Iterable[str], found: Recalled, under_way: Iterable[CellKey]) -> None:
-        """Note what was read; what was written meanwhile is newer and stays.
+    def is_held(self, symbol: str, now: float) -> bool:
+        """Whether nothing needs to be read about an instrument at `now` (monotonic seconds)."""
+        return self.holds_all or now - self.read_at.get(symbol, -math.inf) < HELD_FOR_S
 
-        How sources did with an instrument is a sum. Where a batch was, or is, on its way to the store, nobody can say
-        whether what was read includes it: then it is left out, and read again with the next question.
+    def recalled(
+        self, asked: Iterable[str], symbols: Mapping[str, SymbolKnowledge], statistics: Mapping[str, SymbolStatistics]
+    ) -> None:
+        """Note what was read about instruments; what was written meanwhile is newer and stays."""
+        for symbol in asked:
+            self.symbols.setdefault(symbol, symbols.get(symbol))
+            self.statistics.setdefault(symbol, statistics.get(symbol))
+        self._bound()
+
+    def recalled_parts(self, asked: Iterable[str], found: Parts, under_way: Iterable[CellKey]) -> None:
+        """Note how sources did with instruments, as it was read.
+
+        These are sums. Where a batch was, or is, on its way to the store, nobody can say whether what was read includes
+        it: then it is left out, and read again with the next question.
 
         Args:
             asked: the instruments.
             found: what was read about them.
             under_way: what a batch that is being written is about.
         """
+        if found.batches != self.batches:
+            return
         unsure = {symbol_of(key) for key in under_way}
-        fresh = [s for s in asked if found.batches == self.batches and s not in unsure and s not in self.parts]
-        self.parts.update({symbol: {} for symbol in fresh})
         for symbol in asked:
-            self.symbols.setdefault(symbol, found.symbols.get(symbol))
-            self.statistics.setdefault(symbol, found.statistics.get(symbol))
+            if symbol not in unsure:
+                self._forget(symbol)
+                self.parts[symbol], self.read_at[symbol] = {}, found.at
         for key, cell in found.cells.items():
-            if symbol_of(key) in fresh:
-                self.parts[symbol_of(key)][key] = cell
+            symbol = symbol_of(key)
+            if symbol not in unsure:
+                self.parts[symbol][key] = cell
                 self.joined.pop(key, None)
         self._bound()
 
@@ -138,16 +156,33 @@ class Stored:
             return self.loaded.cells
         return self.parts.setdefault(symbol, {}) if self.holds_all else self.parts.get(symbol)
 
+    def _add(self, outcomes: Mapping[CellKey, Cell]) -> None:
+        """Add what a batch added to the store."""
+        if len(outcomes) > MOST_ADDED and not self.holds_all:
+            for symbol in {symbol_of(key) for key in outcomes}:
+                self._forget(symbol)
+            return
+        for key, cell in outcomes.items():
+            held = self._held(key)
+            if held is not None:
+                held[key] = settled(combine(held[key], cell) if key in held else cell)
+
+    def _forget(self, symbol: str) -> None:
+        """Have it read again how sources did with an instrument."""
+        self.read_at.pop(symbol, None)
+        for key in self.parts.pop(symbol, ()):
+            self.joined.pop(key, None)
+
     def _bound(self) -> None:
         while len(self.symbols) > self.most:
             self.holds_all = False
             oldest = next(iter(self.symbols))
             del self.symbols[oldest]
             self.statistics.pop(oldest, None)
-            self.parts.pop(oldest, None)
+            self._forget(oldest)
         while len(self.parts) > self.most:
             self.holds_all = False
-            del self.parts[next(iter(self.parts))]
+            self._forget(next(iter(self.parts)))
 
 
 def symbol_of(key: CellKey) -> str:

@@ -104,6 +104,7 @@ _CELL: Final = _table(
     recent_bare=_R,
     recent_s=_R,
     recent_calls=_R,
+    contradicted=_R,
 )
 CELL: Final = replace(_CELL, defaults={name: "[]" if name == "delay" else 0.0 for name in tuple(_CELL.columns)[11:]})
 FAULT: Final = _table("fault", "source fault", source=_T, fault=_T, n=_C, last_at=_R)

@@ -257,8 +257,8 @@ class Writer:
             else:
                 self._trouble, self._is_in_doubt = "", False
                 self.under_way = Backlog(self._options.backlog)
-                if written is not None:
-                    self._listener.take_over(written)
+                # What was written already was loaded when the store was opened again.
+                self._listener.take_over(Written({}, {}) if written is None else written)
             finally:
                 if self.under_way is taken:  # not written: the store refused, or the task was cancelled
                     self._waiting.set()

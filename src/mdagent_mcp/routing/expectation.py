@@ -84,7 +84,7 @@ def chance_right(experience: Experience) -> float:
     return leaning(experience.asset_class, source)
 
 
-def share_of_usual(symbol: Evidence, in_class: Evidence, trust: float) -> float:
+def share_of_usual(symbol: Evidence, in_class: Evidence) -> float:
     """How often a source is right about one instrument, as a share of how often it is about all of its class.
 
     Below 1 only where the instrument is surely an exception: where the upper bound of its share lies below the class's
@@ -92,18 +92,16 @@ def share_of_usual(symbol: Evidence, in_class: Evidence, trust: float) -> float:
 
     Args:
         symbol: answers about the instrument over the long run, right ones and contradicted ones.
-        in_class: outcomes in its class over the long run. Like with like: an instrument is asked for seldom, and what
-            was learned about it in a bad week would long outlive that week if it were not compared with what happened
-            to all of them.
-        trust: of the source's declaration, 0 to 1.
+        in_class: the same of its class. Like with like: an instrument is asked for seldom, and what was learned about
+            it in a bad week would long outlive that week if it were not compared with what happened to all of them.
     """
-    usual, n = leaning(in_class, trust), symbol.total
-    if n < ENOUGH_ABOUT_SYMBOL or usual <= 0.0:
+    n = symbol.total
+    if n < ENOUGH_ABOUT_SYMBOL or in_class.right <= 0.0:
         return 1.0
     share = symbol.right / n
     middle = share + _SURE_SQUARED / (2.0 * n)
     reach = math.sqrt(_SURE_SQUARED * (share * (1.0 - share) + _SURE_SQUARED / (4.0 * n)) / n)
-    return min(1.0, (middle + reach) / (1.0 + _SURE_SQUARED / n) / usual)
+    return min(1.0, (middle + reach) / (1.0 + _SURE_SQUARED / n) * in_class.total / in_class.right)
 
 
 def leaning(evidence: Evidence, broader: float) -> float:
