@@ -1,7 +1,7 @@
 """When a server that runs looks for garbage: seldom, but all of it.
 
-The rule of this module: the clock says when, not the number of objects. What dies young is freed by its reference count;
-what is in a circle of references (a session that ended, with its connection and its streams) is found later.
+The rule of this module: the clock says when, not the number of objects. What dies young is freed by its reference
+count; what is in a circle of references (a session that ended, with its connection and its streams) is found later.
 """
 
 from __future__ import annotations
