@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from engine.scripted_source import OPEN_MARKET, ScriptedSource, question, quote_desk
+from mdagent_mcp.domain.failures import FailureKind
 from mdagent_mcp.domain.quality import Grade
 from mdagent_mcp.engine.collection import CollectionOptions
 from mdagent_mcp.testing import ManualClock
@@ -43,6 +44,15 @@ async def test_waves_together_take_no_longer_than_the_patience_with_the_question
     """One answered, the others hang, and every tenth of a second another is asked: after 0.45 seconds that is all."""
     hanging = [source(name, clock, None, 0.9) for name in ("two", "a", "b", "c", "d", "e", "f")]
     assert await answered(clock, source("one", clock, 0.05, 1.0), *hanging, hedge_after_s=0.1) == (0.45, Grade.C)
+
+
+async def test_no_wave_begins_when_patience_has_ended(clock: ManualClock) -> None:
+    """The second wave is not heard in time: what is in hand is given, although one could still be asked."""
+    first = source("one", clock, 0.1, 1.0), source("two", clock, 0.19, 1.0)
+    first[1].prices = {"AAPL": FailureKind.SOURCE_ERROR}
+    third, fourth = source("third", clock, 0.5, 0.5), source("fourth", clock, 0.1, 0.3)
+    assert await answered(clock, *first, third, fourth) == (0.45, Grade.C)
+    assert (len(third.asked), fourth.asked) == (1, [])
 
 
 async def test_a_confirmed_b_does_not_wait_for_a_second_wave(clock: ManualClock) -> None:
